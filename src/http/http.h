@@ -1,0 +1,131 @@
+/* HTTP/1.1 server over libmicrohttpd. Knows no models.
+ *
+ * One acceptor thread hands connections round robin to N I/O threads (one libmicrohttpd daemon each, epoll, no
+ * listening socket of its own: its own thread pool spreads connections badly). A request is read whole into its
+ * exchange's arena, decoded (gzip, deflate), handed to its route's handler, and answered. A watcher, once a second or
+ * when the earliest deadline is due, ends connections that send headers or body too slowly.
+ *
+ * Life of an exchange: made by the I/O thread when the headers are complete; owned by the handler until it returns
+ * SW_HTTP_DONE, or, after SW_HTTP_ASYNC, until somebody calls sw_http_finish; then by the server until the answer is
+ * sent; then reset and kept for reuse by that thread. */
+#ifndef SW_HTTP_HTTP_H
+#define SW_HTTP_HTTP_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/str.h"
+
+enum sw_http_method { SW_HTTP_GET, SW_HTTP_HEAD, SW_HTTP_POST, SW_HTTP_PUT, SW_HTTP_PATCH, SW_HTTP_DELETE, SW_HTTP_OTHER };
+const char *sw_http_method_name(enum sw_http_method method);
+
+enum sw_http_result { SW_HTTP_DONE, SW_HTTP_ASYNC };
+
+enum { SW_HTTP_PARAMS_MAX = 4, SW_HTTP_HEADERS_MAX = 16, SW_HTTP_PARTS_MAX = 66, SW_REQUEST_ID_MAX = 128 };
+
+struct sw_http_exchange;
+typedef enum sw_http_result sw_http_handler(struct sw_http_exchange *x);
+
+/* One row of the route table; generated from spec/routes.toml (spec/routes.h). */
+enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP };
+struct sw_route {
+    enum sw_http_method method;
+    const char *path;          /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment */
+    sw_http_handler *handler;
+    enum sw_error_shape error_shape;
+    uint16_t index;            /* dense, for metrics */
+    bool large_body;           /* false: body limit is control_body_max, not body_max */
+};
+
+struct sw_http_exchange {
+    /* request, read-only for handlers */
+    enum sw_http_method method;
+    const struct sw_route *route;              /* NULL: none matched */
+    struct sw_str path;                        /* percent-decoded only in params */
+    struct sw_str params[SW_HTTP_PARAMS_MAX];  /* decoded, by position in the route's path */
+    struct sw_str body;                        /* after content decoding; 64-byte aligned (see below) */
+    size_t binary_header_length;               /* Inference-Header-Content-Length; SIZE_MAX when absent. When present,
+                                                  body.data + it is 64-byte aligned */
+    char request_id[SW_REQUEST_ID_MAX + 1];
+    uint64_t start_ns;                         /* when the headers were complete */
+    struct sw_arena arena;
+    struct sw_http_server *server;
+    void *app;                                 /* of the server's options */
+
+    /* response */
+    int status;
+    struct {
+        const char *name;
+        const char *value;
+    } headers[SW_HTTP_HEADERS_MAX]; /* static or in the arena */
+    size_t header_count;
+    const char *content_type;
+    struct sw_str parts[SW_HTTP_PARTS_MAX]; /* body as pieces, static or valid until the arena is reset */
+    size_t part_count;
+    sw_status error;   /* for the observer: SW_OK or why it failed */
+    void *owner;       /* for the observer: what the handler worked on (a model's metrics); not used by http */
+    bool close;        /* close the connection after this answer */
+
+    struct sw_http_connection *connection; /* internal */
+};
+
+/* First value of a header (name case-insensitive) or a query argument (decoded); data NULL when absent. Only while the
+ * handler runs or, after SW_HTTP_ASYNC, until sw_http_finish. */
+struct sw_str sw_http_header(struct sw_http_exchange *x, const char *name);
+struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name);
+
+void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char *value); /* value: static or arena */
+/* Adds a piece of the body: borrowed until the arena is reset. */
+void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part);
+/* Sets status, content type and a one-piece body. */
+void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_type, struct sw_str body);
+/* Sets status and body of an error in the route's shape (also used by the server for its own errors) and x->error. */
+void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err);
+void sw_http_reply_status(struct sw_http_exchange *x, sw_status code, const char *fmt, ...) SW_PRINTF(3, 4);
+
+/* After SW_HTTP_ASYNC: the response is set; any thread; the exchange must not be touched afterwards. */
+void sw_http_finish(struct sw_http_exchange *x);
+
+struct sw_http_options {
+    const char *host;
+    uint16_t port; /* 0: any free one */
+    unsigned io_threads;
+    unsigned connections_max;
+    size_t header_bytes_max;
+    size_t body_max;            /* bytes, after decompression too */
+    size_t control_body_max;    /* for routes without large_body */
+    size_t buffered_max;        /* bytes of all bodies being held; more: 503 */
+    uint64_t header_timeout_ms; /* from first byte (or connect) to end of headers */
+    uint64_t body_timeout_ms;   /* from end of headers to end of body */
+    uint64_t idle_timeout_ms;   /* keep-alive */
+    size_t gzip_min;            /* responses shorter than this are not compressed */
+    const struct sw_route *routes;
+    size_t route_count;
+    void *app;
+    /* I/O thread, when the answer is fully sent or the connection died; before the arena is reset. */
+    void (*on_done)(void *app, struct sw_http_exchange *x, uint64_t duration_ns);
+    struct sw_clock *clock;
+};
+
+struct sw_http_server;
+
+SW_MUST_CHECK sw_status sw_http_server_start(const struct sw_http_options *options, struct sw_http_server **ret,
+                                             struct sw_error *err);
+uint16_t sw_http_server_port(const struct sw_http_server *server);
+unsigned sw_http_server_connections(const struct sw_http_server *server);
+/* Stops accepting, answers what is running (at most drain_ms), ends idle connections. */
+void sw_http_server_drain(struct sw_http_server *server, uint64_t drain_ms);
+void sw_http_server_destroy(struct sw_http_server *server);
+
+/* Router, on its own for unit tests and the fuzz target. */
+struct sw_router;
+struct sw_router *sw_router_create(const struct sw_route *routes, size_t count);
+void sw_router_destroy(struct sw_router *router);
+/* NULL and *ret_allowed 0: no such path; NULL and *ret_allowed a bit set (1 << method): path known, method not. HEAD
+ * matches GET routes. params point into the path or, where percent-decoding was needed, the arena. */
+const struct sw_route *sw_router_match(const struct sw_router *router, enum sw_http_method method, struct sw_str path,
+                                       struct sw_arena *arena, struct sw_str params[SW_HTTP_PARAMS_MAX],
+                                       unsigned *ret_allowed);
+
+#endif

@@ -1,0 +1,74 @@
+/* A loaded model version: session, steps, served signature. Immutable after load; reference counted.
+ *
+ * Load order: bundle, session, steps (served signature), warm-up run where every free dimension is 1 (measures
+ * run_ns), golden answers. A model that fails any of these is never served. */
+#ifndef SW_PIPELINE_MODEL_H
+#define SW_PIPELINE_MODEL_H
+
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "pipeline/bundle.h"
+#include "pipeline/step.h"
+
+struct sw_model {
+    char *name;
+    int64_t version;
+    struct sw_bundle *bundle;
+    struct sw_session *session;
+    struct sw_step *input_step;    /* NULL: tensors as they come */
+    struct sw_step **output_steps; /* in order */
+    size_t output_step_count;
+    struct sw_tensor_specs inputs;  /* served: what callers send */
+    struct sw_tensor_specs outputs; /* served: what they get */
+    uint64_t run_ns;        /* median of the warm-up runs of one row */
+    uint64_t load_ns;       /* wall time of the load */
+    uint64_t loaded_wall_ms; /* when */
+    size_t golden_count;
+    bool batchable;         /* dimension 0 of every input and output is free */
+    void *attachment;       /* of the layer above (metrics); not owned */
+    atomic_long references;
+};
+
+struct sw_model_options {
+    struct sw_engine **engines; /* the first that accepts the file is used */
+    size_t engine_count;
+    unsigned default_threads;
+    bool skip_golden;           /* only for `validate --no-golden` and tests */
+    struct sw_clock *clock;
+};
+
+/* name NULL: the bundle's. SW_E_MODEL_INVALID, SW_E_GOLDEN_MISMATCH, SW_E_NOT_FOUND, SW_E_IO. One reference. */
+SW_MUST_CHECK sw_status sw_model_load(const char *path, const char *name, int64_t version,
+                                      const struct sw_model_options *options, struct sw_model **ret,
+                                      struct sw_error *err);
+void sw_model_ref(struct sw_model *model);
+void sw_model_unref(struct sw_model *model); /* the last one unloads, on the calling thread: see rollout/repository.h */
+
+struct sw_inference {
+    struct sw_tensor *inputs; /* in: served inputs */
+    size_t input_count;
+    const uint32_t *wanted;   /* in: indices into model->outputs; NULL: all */
+    size_t wanted_count;
+    struct sw_tensor *outputs; /* out: in the order wanted, in the arena */
+    size_t output_count;
+    uint64_t pre_ns, run_ns, post_ns; /* out */
+};
+
+/* Input step, engine, output steps. Checks the inputs against the served signature first, the outputs for NaN and
+ * infinities after (unless the bundle allows them). */
+SW_MUST_CHECK sw_status sw_model_infer(const struct sw_model *model, struct sw_inference *inference,
+                                       struct sw_arena *arena, struct sw_clock *clock, struct sw_error *err);
+
+/* Runs every golden request and compares. SW_E_GOLDEN_MISMATCH naming line, output, element, expected and got.
+ * golden.jsonl, one a line: {"inputs": [OIP tensor, or {"name": "image", "file": "samples/7.png"}, ...],
+ * "outputs": [OIP tensor, ...], "tolerance": 1e-4}: |got - expected| <= tolerance * max(1, |expected|); BYTES and
+ * integers exact. *ret_count gets the number of lines. */
+SW_MUST_CHECK sw_status sw_golden_check(const struct sw_model *model, struct sw_clock *clock, size_t *ret_count,
+                                        struct sw_error *err);
+
+/* Zero tensors (BYTES: empty strings) that fit the session's own inputs, free dimensions 1: for warm-up and bench. */
+SW_MUST_CHECK sw_status sw_model_zero_inputs(const struct sw_tensor_specs *specs, int64_t free_size,
+                                             struct sw_arena *arena, struct sw_tensor **ret, struct sw_error *err);
+
+#endif
