@@ -1,0 +1,45 @@
+/* The HTTP API: what the routes of spec/routes.toml do. One file a protocol: oip.c, predict.c, repository.c, ops.c.
+ *
+ * x->app of every exchange is the struct sw_api. Wiring, by cli/serve.c: metrics, api, repository (on_ready =
+ * sw_api_on_ready), sw_api_attach, HTTP server (routes, on_done = sw_api_on_done). */
+#ifndef SW_API_API_H
+#define SW_API_API_H
+
+#include "http/http.h"
+#include "observe/metrics.h"
+#include "rollout/repository.h"
+#include "sched/executor.h"
+
+struct sw_api;
+
+struct sw_api_options {
+    struct sw_metrics *metrics;
+    struct sw_executor *executor;
+    struct sw_clock *clock;
+    uint64_t inline_ns_max;   /* models whose measured run is shorter run on the I/O thread */
+    const char *engine_version; /* of ONNX Runtime, for /version */
+    enum { SW_ACCESS_LOG_OFF, SW_ACCESS_LOG_ERRORS, SW_ACCESS_LOG_ALL } access_log;
+};
+
+SW_MUST_CHECK sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **ret, struct sw_error *err);
+void sw_api_destroy(struct sw_api *api); /* after the server and the repository are gone */
+
+/* Before the server starts. */
+void sw_api_attach(struct sw_api *api, struct sw_repository *repository);
+/* As soon as the server has started: connection gauges are read from it. NULL before it is destroyed. */
+void sw_api_set_server(struct sw_api *api, struct sw_http_server *server);
+void sw_api_set_access_log(struct sw_api *api, int mode); /* SIGHUP */
+
+/* Readiness fails from now on (SIGTERM). */
+void sw_api_set_draining(struct sw_api *api);
+
+/* For struct sw_repository_options and struct sw_http_options. */
+void sw_api_on_ready(void *api, struct sw_model *model);
+void sw_api_on_done(void *api, struct sw_http_exchange *x, uint64_t duration_ns);
+
+/* Generated from spec/routes.toml. */
+extern const struct sw_route sw_api_routes[];
+extern const size_t sw_api_route_count;
+extern const char sw_api_openapi_json[]; /* the document, NUL-terminated */
+
+#endif
