@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "spec/metrics.h" /* enum sw_metric: SW_METRIC_HTTP_REQUESTS_TOTAL, ... */
 
-enum { SW_SERIES_MAX = 4096, SW_METRIC_LABELS_MAX = 5 };
+enum { SW_SERIES_MAX = 4096 }; /* SW_METRIC_LABELS_MAX: spec/metrics.h */
 
 struct sw_metrics;
 struct sw_series;
@@ -23,7 +23,7 @@ void sw_metrics_destroy(struct sw_metrics *metrics);
 struct sw_series *sw_metrics_series(struct sw_metrics *metrics, enum sw_metric metric, const char *const *labels);
 
 void sw_series_add(struct sw_series *series, uint64_t n);          /* counter */
-void sw_series_set(struct sw_series *series, double value);        /* gauge; last writer wins */
+void sw_series_set(struct sw_series *series, double value);        /* gauge or sampled counter; last writer wins */
 void sw_series_observe_ns(struct sw_series *series, uint64_t ns);  /* histogram in seconds */
 void sw_series_reset(struct sw_series *series);                    /* gauge series of something gone: not shown until set */
 
@@ -32,7 +32,11 @@ uint64_t sw_series_total(const struct sw_series *series); /* counter's sum, or a
 /* Gauges that are read at scrape time: fn is called for each scrape and sets series. */
 void sw_metrics_on_scrape(struct sw_metrics *metrics, void (*fn)(void *arg, struct sw_metrics *metrics), void *arg);
 
-/* Prometheus text format 0.0.4. */
+/* The process_* families: memory, descriptors, processor time. Once per registry, at start-up. */
+void sw_metrics_add_process(struct sw_metrics *metrics);
+
+/* Prometheus text format 0.0.4. Appends; check out->failed (its maximum was too small, or memory ran out). One scrape
+ * at a time; callbacks run on the calling thread, without the lock of sw_metrics_series. */
 void sw_metrics_write(struct sw_metrics *metrics, struct sw_buf *out);
 
 #endif

@@ -28,6 +28,7 @@ struct sw_model {
     bool batchable;         /* dimension 0 of every input and output is free */
     void *attachment;       /* of the layer above (metrics); not owned */
     atomic_long references;
+    struct sw_model *retired_next; /* of rollout/repository: links models that wait to be unloaded */
 };
 
 struct sw_model_options {

@@ -34,7 +34,8 @@ struct sw_step_ops {
     /* Makes the step. params: the YAML value. bundle_dir: files named in params are relative to it. `specs` is, for an
      * input step, what the model wants; for an output step, what the steps before it give. The step replaces it by what
      * callers of the whole pipeline must send (input) or what it gives on (output): that is how the served signature
-     * comes about. SW_E_MODEL_INVALID naming the parameter. */
+     * comes about. *ret NULL on success: nothing to do at run time. SW_E_MODEL_INVALID naming the parameter with its
+     * dotted path ("input.width", see params.h). */
     sw_status (*create)(json_t *params, const char *bundle_dir, struct sw_tensor_specs *specs, struct sw_step **ret,
                         struct sw_error *err);
     void (*destroy)(struct sw_step *step);

@@ -1,22 +1,29 @@
 /* JSON straight into tensor memory and back, without a tree in between.
  *
  * Reading is a cursor over the body: strict RFC 8259, UTF-8 checked in strings, depth bounded, every error with its
- * byte offset and, where known, the name of the field. Duplicate keys of an object are errors (the keys that the
- * protocol knows are tracked by callers of sw_json_object_next with a bit set; unknown keys are skipped, and
- * duplicates among the first 64 of them found too). */
+ * byte offset and, where known, the name of the field. A key that an object repeats is an error; the first
+ * SW_JSON_KEYS_MAX keys of each object are remembered for that, also in values that are skipped. A reader of an object
+ * in which a key it knows may stand behind more keys than that keeps a bit a key of its own. */
 #ifndef SW_TENSOR_JSON_H
 #define SW_TENSOR_JSON_H
 
 #include "base/buf.h"
 #include "tensor/tensor.h"
 
-enum { SW_JSON_DEPTH_MAX = 64 };
+enum { SW_JSON_DEPTH_MAX = 64, SW_JSON_KEYS_MAX = 64 };
 
+/* Initialise with sw_json_init. A copy is a second cursor over the same text, to read a value again later: it must be
+ * done with before the original goes on, and stay in the container where it was made. */
 struct sw_json {
     const char *begin, *p, *end;
-    uint32_t depth;
-    struct sw_arena *arena; /* strings with escapes are unescaped into it */
+    uint32_t depth;         /* open containers */
+    struct sw_arena *arena; /* strings with escapes are unescaped into it; never NULL */
     struct sw_error *err;   /* where the first fault goes; may be NULL */
+    uint64_t fresh;         /* bit depth - 1: nothing read yet of that container */
+    uint64_t objects;       /* bit depth - 1: it is an object */
+    struct sw_str *keys;    /* of the open objects, outermost first; in the arena */
+    uint32_t key_count, key_capacity;
+    uint32_t key_start[SW_JSON_DEPTH_MAX]; /* where the keys of the container at that depth begin */
 };
 
 void sw_json_init(struct sw_json *json, struct sw_str text, struct sw_arena *arena, struct sw_error *err);
@@ -24,10 +31,25 @@ void sw_json_init(struct sw_json *json, struct sw_str text, struct sw_arena *are
 /* Next value's first byte after blanks, without consuming: '{' '[' '"' 't' 'f' 'n' '-' digit, or 0 at the end. */
 char sw_json_peek(struct sw_json *json);
 
-/* Objects and arrays:
- *   SW_TRY(sw_json_enter_object(j));
- *   while (SW_TRY_NEXT...) see json.c of api for the pattern: sw_json_object_next gives *ret_more and the key with
- *   the cursor at its value; the caller consumes the value (sw_json_skip if unwanted). */
+/* Objects and arrays. The caller consumes each value before it asks for the next:
+ *
+ *   SW_TRY(sw_json_enter_object(json));
+ *   for (;;) {
+ *       struct sw_str key;
+ *       bool more;
+ *       SW_TRY(sw_json_object_next(json, &key, &more));
+ *       if (!more) {
+ *           break;
+ *       }
+ *       if (sw_str_is(key, "id")) {
+ *           SW_TRY(sw_json_string(json, &id));
+ *       } else {
+ *           SW_TRY(sw_json_skip(json));
+ *       }
+ *   }
+ *
+ * Arrays the same way, with sw_json_enter_array and sw_json_array_next. When `more` is false the container is closed.
+ * Keys are borrowed from the text or the arena. */
 SW_MUST_CHECK sw_status sw_json_enter_object(struct sw_json *json);
 SW_MUST_CHECK sw_status sw_json_object_next(struct sw_json *json, struct sw_str *ret_key, bool *ret_more);
 SW_MUST_CHECK sw_status sw_json_enter_array(struct sw_json *json);
@@ -41,7 +63,7 @@ SW_MUST_CHECK sw_status sw_json_double(struct sw_json *json, double *ret);
 SW_MUST_CHECK sw_status sw_json_skip(struct sw_json *json); /* any value, fully checked */
 SW_MUST_CHECK sw_status sw_json_end(struct sw_json *json);  /* only blanks remain */
 
-/* A fault at the cursor: SW_E_INVALID_ARGUMENT with " at byte N" appended. */
+/* A fault at the cursor: SW_E_INVALID_ARGUMENT with " at byte N" appended. fmt names no byte. */
 sw_status sw_json_fail(struct sw_json *json, const char *fmt, ...) SW_PRINTF(2, 3);
 
 /* Reads the array (nested as the shape says, or flat) or, for rank 0, the bare value, at the cursor into t->data.

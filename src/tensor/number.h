@@ -2,7 +2,8 @@
  *
  * Reading: Clinger's fast path, then Eisel-Lemire (D. Lemire, "Number Parsing at a Gigabyte per Second", 2021), then
  * the C library for the rare rest. Writing: the shortest decimal that reads back the same float, Schubfach
- * (R. Giulietti, 2020), formatted as JSON (1e22 style exponents as JavaScript prints them). */
+ * (R. Giulietti, 2020), laid out as JavaScript prints numbers: 0.1, 100, 1e+21, 1e-7. Only -0 differs: "-0.0", so
+ * that readers that tell integers apart keep its sign. */
 #ifndef SW_TENSOR_NUMBER_H
 #define SW_TENSOR_NUMBER_H
 
@@ -19,8 +20,9 @@ const char *sw_parse_double(const char *p, const char *end, double *ret);
 const char *sw_parse_int(const char *p, const char *end, int64_t min, int64_t max, int64_t *ret);
 const char *sw_parse_uint(const char *p, const char *end, uint64_t max, uint64_t *ret);
 
-/* Write the shortest form at out (finite values only); return the byte behind it. No NUL. */
-enum { SW_NUMBER_MAX = 32 }; /* most bytes any of these writes */
+/* Write the shortest form at out (finite values only); return the byte behind it. No NUL. Bytes behind the one returned
+ * may have been written too: `out` always has room for SW_NUMBER_MAX. */
+enum { SW_NUMBER_MAX = 32 };
 char *sw_format_float(char *out, float value);
 char *sw_format_double(char *out, double value);
 char *sw_format_int(char *out, int64_t value);

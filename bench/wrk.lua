@@ -1,0 +1,18 @@
+-- wrk script: posts one fixed body and, at the end, prints one line of JSON with the figures.
+-- Environment: BODY_FILE, CONTENT_TYPE, HEADER_LENGTH (Inference-Header-Content-Length, optional).
+local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
+wrk.method = "POST"
+wrk.body = file:read("*a")
+file:close()
+wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE") or "application/json"
+if os.getenv("HEADER_LENGTH") then
+   wrk.headers["Inference-Header-Content-Length"] = os.getenv("HEADER_LENGTH")
+end
+
+function done(summary, latency, requests)
+   local e = summary.errors
+   io.write(string.format(
+      '\nJSON {"requests": %d, "duration_us": %d, "errors": %d, "p50_us": %.1f, "p90_us": %.1f, "p99_us": %.1f, "mean_us": %.2f}\n',
+      summary.requests, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
+      latency:percentile(50), latency:percentile(90), latency:percentile(99), latency.mean))
+end

@@ -1,0 +1,167 @@
+/* What the files of api share: the state of the API, statistics of a model, one inference from body to answer, answers
+ * in JSON, and rows of the repository. */
+#ifndef SW_API_API_INTERNAL_H
+#define SW_API_API_INTERNAL_H
+
+#include <math.h>
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/memory.h"
+#include "tensor/oip_tensor.h"
+
+#define SW_API_JSON "application/json"
+#define SW_API_BINARY "application/octet-stream"
+
+struct sw_api_model;
+
+struct sw_api {
+    uint32_t magic;
+    struct sw_api_options options;
+    struct sw_repository *repository;
+    _Atomic(struct sw_http_server *) server; /* NULL before start and after destroy */
+    atomic_int access_log;
+    atomic_bool draining;
+    uint64_t started_ns;
+    pthread_mutex_t models_lock;
+    struct sw_map models;        /* "name/version" -> struct sw_api_model; entries live as long as the API */
+    struct sw_api_model *none;   /* counts requests that reached no model */
+    pthread_mutex_t scrape_lock; /* one scrape at a time */
+};
+
+struct sw_api *sw_api_of(struct sw_http_exchange *x); /* x->app, checked */
+
+/* ---- model.c: statistics of a model version; they outlive loads and unloads */
+
+struct sw_api_shard;
+struct sw_api_routes_row;
+
+struct sw_api_model {
+    char *name;            /* "" for none */
+    char version_text[24]; /* "" for none */
+    char *answer_head;     /* {"model_name":"x","model_version":"1" */
+    size_t answer_head_length;
+    struct sw_series *phases[4]; /* queue, pre, run, post; by enum sw_api_phase */
+    _Atomic(struct sw_series *) failures[SW_STATUS_COUNT];
+    _Atomic(struct sw_api_routes_row *) *rows; /* by route index; the last: no route */
+    struct sw_api_shard *shards;
+};
+
+enum sw_api_phase { SW_API_QUEUE, SW_API_PRE, SW_API_RUN, SW_API_POST };
+
+/* One inference as it is counted; times in nanoseconds. */
+struct sw_api_sample {
+    sw_status status;
+    uint64_t rows;       /* in all executions */
+    uint64_t executions;
+    uint64_t batch_size; /* of each execution */
+    uint64_t total_ns;
+    uint64_t phase_ns[4];
+};
+
+struct sw_api_model *sw_api_model_create(struct sw_api *api, const char *name, int64_t version); /* name NULL: none */
+void sw_api_model_destroy(struct sw_api_model *m);
+void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct sw_api_sample *sample);
+void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const struct sw_http_exchange *x,
+                             uint64_t duration_ns);
+/* Appends the model_stats object of the statistics extension. */
+void sw_api_model_write_stats(const struct sw_api_model *m, struct sw_buf *out);
+
+/* ---- call.c: one inference, from the body to the answer */
+
+struct sw_api_call;
+
+/* A protocol. Both functions run on an I/O thread or a worker; the arena is x->arena. */
+struct sw_api_codec {
+    size_t call_size; /* of the protocol's struct, which begins with struct sw_api_call */
+    /* Body to call->runs. */
+    sw_status (*parse)(struct sw_api_call *call, struct sw_error *err);
+    /* Outputs of the runs to the answer, status 200 included. */
+    sw_status (*encode)(struct sw_api_call *call, struct sw_error *err);
+};
+
+struct sw_api_call {
+    struct sw_http_exchange *x;
+    struct sw_api *api;
+    const struct sw_api_codec *codec;
+    struct sw_model *model; /* a reference, dropped when the arena is reset */
+    struct sw_api_model *stats;
+    struct sw_inference *runs;
+    size_t run_count;
+    bool parsed;
+    uint64_t start_ns;
+    uint64_t submitted_ns;
+    uint64_t parse_ns, queue_ns;
+};
+
+/* Acquires the model that the path names (parameter 0, and 1 when the route has a version), then parses, runs and
+ * answers, here or on a worker. */
+enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec);
+
+enum sw_api_body { SW_API_BODY_JSON, SW_API_BODY_STEP };
+/* What the Content-Type says the body is: JSON, or one element for the model's input step; SW_E_UNSUPPORTED_MEDIA. */
+SW_MUST_CHECK sw_status sw_api_body_kind(const struct sw_api_call *call, enum sw_api_body *ret, struct sw_error *err);
+/* The only input that must be given; NULL when there are several or none. */
+const struct sw_tensor_spec *sw_api_only_input(const struct sw_model *model);
+/* One run with one BYTES tensor, the body its only element. */
+SW_MUST_CHECK sw_status sw_api_body_as_element(struct sw_api_call *call, struct sw_error *err);
+/* One run of `count` inputs. */
+SW_MUST_CHECK sw_status sw_api_one_run(struct sw_api_call *call, struct sw_tensor *inputs, size_t count,
+                                       struct sw_error *err);
+
+/* ---- reply.c: answers in JSON */
+
+enum { SW_API_ANSWER_MAX = 1 << 30 }; /* bytes of one JSON answer */
+
+sw_status sw_api_no_memory(struct sw_error *err);
+void sw_api_buf(struct sw_http_exchange *x, struct sw_buf *out);
+/* Sends a JSON answer; 503 when memory ran out while it was written. */
+enum sw_http_result sw_api_reply(struct sw_http_exchange *x, int status, const struct sw_buf *out);
+enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct sw_error *err);
+/* `"key":` and a JSON string; key is a literal of ours. */
+void sw_api_put_string(struct sw_buf *out, const char *key, const char *value);
+/* A JSON array of the dimensions; negative ones as they are. */
+void sw_api_put_shape(struct sw_buf *out, const int64_t *shape, size_t rank);
+void sw_api_put_u64(struct sw_buf *out, uint64_t value);
+
+/* ---- rows.c: the repository, copied into the arena so that no lock is held while an answer is written */
+
+struct sw_api_row {
+    const char *name;
+    int64_t version;
+    enum sw_model_state state;
+    const char *reason;
+    /* of ready versions; else NULL and 0 */
+    struct sw_api_model *stats;
+    const char *model_path;
+    uint64_t loaded_wall_ms, load_ns;
+    double accuracy, false_positive_rate; /* NaN: nobody measured it */
+};
+
+/* Rows of the model (name.data NULL: of all) in the repository's order. SW_E_UNAVAILABLE: out of memory. */
+SW_MUST_CHECK sw_status sw_api_rows(struct sw_api *api, struct sw_arena *arena, struct sw_str name,
+                                    struct sw_api_row **ret, size_t *ret_count, struct sw_error *err);
+void sw_api_put_version(struct sw_buf *out, int64_t version); /* as a JSON string; "" when not known */
+sw_status sw_api_unknown_model(struct sw_str name, struct sw_error *err);
+
+/* ---- ops.c */
+
+void sw_api_scrape(void *api, struct sw_metrics *metrics);
+/* Not draining and every model ready; else *ret_reason (arena) says why. */
+bool sw_api_is_ready(struct sw_api *api, struct sw_arena *arena, const char **ret_reason);
+
+/* ---- predict_parse.c */
+
+struct sw_predict_call {
+    struct sw_api_call call;
+    bool columnar;  /* "inputs" asked for, answered with "outputs" */
+    bool each;      /* one run a row */
+    bool strip;     /* each: dimension 0 of an output is the 1 that the row did not spell out */
+    size_t rows;
+};
+
+SW_MUST_CHECK sw_status sw_predict_parse(struct sw_api_call *call, struct sw_error *err);
+
+#endif

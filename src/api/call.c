@@ -1,0 +1,246 @@
+/* One inference, from the body to the answer: the way of a request through every protocol that runs models.
+ *
+ * sw_api_call_start (I/O thread) acquires the model and then decides twice where the work happens. A long JSON body goes
+ * to the executor unparsed; any other body is parsed at once, and then runs right here when the model is known to be
+ * quick for that many rows, else on the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is encoded
+ * where the model ran.
+ *
+ * The call lives in the exchange's arena. The model's reference is dropped when the arena is reset, after the runtime's
+ * own output buffers (clean-ups run newest first), because parts of the answer may lie in them. */
+#include "api/api_internal.h"
+
+enum { PARSE_INLINE_MAX = 128 << 10 }; /* bytes of JSON that an I/O thread parses itself: about 100 us */
+
+static void release_model(void *arg) {
+    struct sw_api_call *call = arg;
+    sw_repository_release(call->api->repository, call->model);
+}
+
+static enum sw_http_result reply_no_memory(struct sw_http_exchange *x) {
+    struct sw_error err;
+    sw_api_no_memory(&err);
+    return sw_api_reply_error(x, &err);
+}
+
+/* ---- run and count */
+
+/* How many times the work of the measured one-row run this is: the largest ratio of an input's elements to what it has
+ * with every free dimension 1. */
+static uint64_t work_factor(const struct sw_api_call *call) {
+    uint64_t factor = 1;
+    const struct sw_inference *run = &call->runs[0];
+    for (size_t i = 0; i < run->input_count; i++) {
+        const struct sw_tensor *t = &run->inputs[i];
+        const struct sw_tensor_spec *spec = sw_specs_find(&call->model->inputs, t->name);
+        uint64_t one = 1;
+        for (uint32_t d = 0; spec && d < spec->rank; d++) {
+            one *= spec->shape[d] > 0 ? (uint64_t)spec->shape[d] : 1;
+        }
+        factor = t->count / one > factor ? t->count / one : factor;
+    }
+    return factor * call->run_count;
+}
+
+/* Input steps (image decoders) are not part of run_ns and may take long: never on an I/O thread. */
+static bool runs_inline(const struct sw_api_call *call) {
+    const struct sw_model *model = call->model;
+    return model->run_ns > 0 && !model->input_step &&
+           work_factor(call) < call->api->options.inline_ns_max / model->run_ns + 1 &&
+           model->run_ns < call->api->options.inline_ns_max;
+}
+
+static uint64_t batch_size(const struct sw_api_call *call) {
+    const struct sw_inference *run = &call->runs[0];
+    bool has_rows = call->model->batchable && run->input_count && run->inputs[0].rank > 0;
+    return has_rows ? (uint64_t)run->inputs[0].shape[0] : 1;
+}
+
+static void count(struct sw_api_call *call, sw_status status, uint64_t encode_ns, uint64_t now) {
+    struct sw_api_sample sample = {.status = status, .total_ns = now - call->start_ns};
+    if (status == SW_OK) {
+        sample.executions = call->run_count;
+        sample.batch_size = batch_size(call);
+        sample.rows = sample.batch_size * call->run_count;
+        sample.phase_ns[SW_API_QUEUE] = call->queue_ns;
+        sample.phase_ns[SW_API_PRE] = call->parse_ns;
+        sample.phase_ns[SW_API_POST] = encode_ns;
+        for (size_t i = 0; i < call->run_count; i++) {
+            sample.phase_ns[SW_API_PRE] += call->runs[i].pre_ns;
+            sample.phase_ns[SW_API_RUN] += call->runs[i].run_ns;
+            sample.phase_ns[SW_API_POST] += call->runs[i].post_ns;
+        }
+    }
+    sw_api_model_count(call->api, call->stats, &sample);
+}
+
+static void answer_failure(struct sw_api_call *call, const struct sw_error *err) {
+    count(call, err->code, 0, sw_now_ns(call->api->options.clock));
+    sw_api_reply_error(call->x, err);
+}
+
+static sw_status run_all(struct sw_api_call *call, struct sw_error *err) {
+    for (size_t i = 0; i < call->run_count; i++) {
+        SW_TRY(sw_model_infer(call->model, &call->runs[i], &call->x->arena, call->api->options.clock, err));
+    }
+    return SW_OK;
+}
+
+static void run_and_answer(struct sw_api_call *call) {
+    struct sw_clock *clock = call->api->options.clock;
+    struct sw_error err;
+    if (run_all(call, &err)) {
+        answer_failure(call, &err);
+        return;
+    }
+    uint64_t before = sw_now_ns(clock);
+    if (call->codec->encode(call, &err)) {
+        answer_failure(call, &err);
+        return;
+    }
+    uint64_t now = sw_now_ns(clock);
+    count(call, SW_OK, now - before, now);
+}
+
+static bool parse(struct sw_api_call *call) {
+    struct sw_error err;
+    uint64_t before = sw_now_ns(call->api->options.clock);
+    if (call->codec->parse(call, &err)) {
+        answer_failure(call, &err);
+        return false;
+    }
+    SW_ASSERT(call->run_count > 0);
+    call->parse_ns = sw_now_ns(call->api->options.clock) - before;
+    call->parsed = true;
+    return true;
+}
+
+/* ---- placement */
+
+static void work(void *arg) { /* a worker */
+    struct sw_api_call *call = arg;
+    call->queue_ns = sw_now_ns(call->api->options.clock) - call->submitted_ns;
+    if (call->parsed || parse(call)) {
+        run_and_answer(call);
+    }
+    sw_http_finish(call->x); /* the call is gone from here on */
+}
+
+static enum sw_http_result submit(struct sw_api_call *call) {
+    struct sw_error err;
+    call->submitted_ns = sw_now_ns(call->api->options.clock);
+    if (sw_executor_submit(call->api->options.executor, work, call, &err)) {
+        answer_failure(call, &err);
+        return SW_HTTP_DONE;
+    }
+    return SW_HTTP_ASYNC;
+}
+
+static size_t json_length(const struct sw_http_exchange *x) {
+    return x->binary_header_length < x->body.len ? x->binary_header_length : x->body.len;
+}
+
+enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec) {
+    struct sw_api *api = sw_api_of(x);
+    struct sw_error err;
+    struct sw_api_call *call = sw_arena_calloc(&x->arena, 1, codec->call_size);
+    if (!call) {
+        return reply_no_memory(x);
+    }
+    call->x = x;
+    call->api = api;
+    call->codec = codec;
+    call->start_ns = sw_now_ns(api->options.clock);
+    if (sw_repository_acquire(api->repository, x->params[0], x->params[1], &call->model, &err)) {
+        return sw_api_reply_error(x, &err);
+    }
+    if (!sw_arena_defer(&x->arena, release_model, call)) {
+        release_model(call);
+        return reply_no_memory(x);
+    }
+    call->stats = call->model->attachment;
+    SW_ASSERT(call->stats); /* sw_api_on_ready runs before a model is published */
+    x->owner = call->stats;
+    sw_http_add_header(x, "X-Model-Version", call->stats->version_text);
+    if (json_length(x) > PARSE_INLINE_MAX) {
+        return submit(call);
+    }
+    if (!parse(call)) {
+        return SW_HTTP_DONE;
+    }
+    if (!runs_inline(call)) {
+        return submit(call);
+    }
+    run_and_answer(call);
+    return SW_HTTP_DONE;
+}
+
+/* ---- bodies */
+
+static bool is_json(struct sw_str media) {
+    return sw_str_ieq(media, SW_STR("application/json")) || sw_str_ends(media, SW_STR("+json"));
+}
+
+sw_status sw_api_body_kind(const struct sw_api_call *call, enum sw_api_body *ret, struct sw_error *err) {
+    struct sw_str media;
+    (void)sw_str_split(sw_http_header(call->x, "Content-Type"), ';', &media);
+    media = sw_str_trim(media);
+    if (media.len == 0 || is_json(media)) {
+        *ret = SW_API_BODY_JSON;
+        return SW_OK;
+    }
+    const struct sw_step *step = call->model->input_step;
+    if (step && step->ops->accepts_body && step->ops->accepts_body(step, media)) {
+        *ret = SW_API_BODY_STEP;
+        return SW_OK;
+    }
+    return sw_fail(err, SW_E_UNSUPPORTED_MEDIA,
+                   "content type '" SW_STR_FMT "' is not understood here: send application/json%s", SW_STR_ARG(media),
+                   step && step->ops->accepts_body ? ", or a file of a type that the model's input step reads" : "");
+}
+
+const struct sw_tensor_spec *sw_api_only_input(const struct sw_model *model) {
+    const struct sw_tensor_spec *found = model->inputs.count == 1 ? &model->inputs.items[0] : NULL;
+    for (size_t i = 0; model->inputs.count > 1 && i < model->inputs.count; i++) {
+        if (!model->inputs.items[i].optional) {
+            if (found) {
+                return NULL;
+            }
+            found = &model->inputs.items[i];
+        }
+    }
+    return found;
+}
+
+sw_status sw_api_one_run(struct sw_api_call *call, struct sw_tensor *inputs, size_t input_count, struct sw_error *err) {
+    call->runs = sw_arena_calloc(&call->x->arena, 1, sizeof *call->runs);
+    if (!call->runs) {
+        return sw_api_no_memory(err);
+    }
+    call->runs[0] = (struct sw_inference){.inputs = inputs, .input_count = input_count};
+    call->run_count = 1;
+    return SW_OK;
+}
+
+sw_status sw_api_body_as_element(struct sw_api_call *call, struct sw_error *err) {
+    const struct sw_tensor_spec *spec = sw_api_only_input(call->model);
+    if (!spec || spec->dtype != SW_DTYPE_BYTES) {
+        return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "the model does not have one BYTES input that a body could be");
+    }
+    if (call->x->body.len == 0) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "the body is empty");
+    }
+    int64_t shape[SW_RANK_MAX];
+    for (uint32_t i = 0; i < spec->rank; i++) {
+        shape[i] = spec->shape[i] < 0 ? 1 : spec->shape[i];
+    }
+    struct sw_tensor *t = sw_arena_calloc(&call->x->arena, 1, sizeof *t);
+    if (!t) {
+        return sw_api_no_memory(err);
+    }
+    SW_TRY(sw_tensor_alloc(t, &call->x->arena, sw_str_of(spec->name), SW_DTYPE_BYTES, shape, spec->rank, err));
+    if (t->count != 1) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "input '%s' takes %zu elements, a body is one", spec->name, t->count);
+    }
+    *(struct sw_str *)t->data = call->x->body;
+    return sw_api_one_run(call, t, 1, err);
+}

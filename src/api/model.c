@@ -1,0 +1,305 @@
+/* Statistics of a model version: series of the metrics registry, and the counters behind the statistics extension.
+ *
+ * Made when a version is first loaded, kept as long as the API, so that a reload counts on and a request may still count
+ * after its model is gone. Counters are sharded by thread; a shard's updates are relaxed atomic additions on lines that
+ * other threads rarely touch. Series of requests are made at their first use: (route, method, status) are small closed
+ * sets, so what this allocates is bounded. */
+#include "api/api_internal.h"
+#include "base/thread.h"
+#include "tensor/number.h"
+
+enum { SHARDS = 8, BATCH_SIZES = 16, METHODS = SW_HTTP_OTHER + 1 };
+
+/* Statuses the server answers with; others share the last slot. */
+static const int statuses[] = {200, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 413, 415,
+                               417, 422, 429, 431, 500, 501, 503, 504};
+enum { STATUS_SLOTS = SW_COUNTOF(statuses) + 2 }; /* + nothing was answered, + any other */
+
+/* Executions of one batch size; the first BATCH_SIZES sizes that a shard sees are told apart. */
+struct batch {
+    atomic_uint_fast64_t size; /* 0: free */
+    atomic_uint_fast64_t count, input_ns, infer_ns, output_ns;
+};
+
+struct sw_api_shard {
+    _Alignas(SW_CACHE_LINE) atomic_uint_fast64_t success, success_ns, fail, fail_ns;
+    atomic_uint_fast64_t queue_ns, input_ns, infer_ns, output_ns;
+    atomic_uint_fast64_t rows, executions, last_wall_ms;
+    struct batch batches[BATCH_SIZES];
+};
+
+struct sw_api_routes_row {
+    _Atomic(struct sw_series *) requests[METHODS][STATUS_SLOTS];
+    _Atomic(struct sw_series *) durations[METHODS];
+};
+
+static struct sw_series *find_series(struct sw_metrics *metrics, _Atomic(struct sw_series *) *slot, enum sw_metric metric,
+                                     const char *const *labels) {
+    struct sw_series *series = atomic_load_explicit(slot, memory_order_acquire);
+    if (SW_UNLIKELY(!series)) {
+        /* Two threads may both come here: the registry gives both the same series. */
+        series = sw_metrics_series(metrics, metric, labels);
+        atomic_store_explicit(slot, series, memory_order_release);
+    }
+    return series;
+}
+
+static void make_phases(struct sw_api *api, struct sw_api_model *m) {
+    static const char *const names[] = {[SW_API_QUEUE] = "queue", [SW_API_PRE] = "pre", [SW_API_RUN] = "run",
+                                        [SW_API_POST] = "post"};
+    for (size_t i = 0; i < SW_COUNTOF(names); i++) {
+        const char *labels[] = {m->name, m->version_text, names[i]};
+        m->phases[i] = sw_metrics_series(api->options.metrics, SW_METRIC_SLIPWAY_INFERENCE_DURATION_SECONDS, labels);
+    }
+}
+
+static void make_answer_head(struct sw_api_model *m) {
+    struct sw_buf head;
+    sw_buf_init(&head, 4096);
+    SW_LIT(&head, "{\"model_name\":");
+    sw_buf_append_json(&head, sw_str_of(m->name));
+    SW_LIT(&head, ",\"model_version\":");
+    sw_buf_append_json(&head, sw_str_of(m->version_text));
+    SW_ASSERT(!head.failed); /* names are at most 128 bytes */
+    m->answer_head = head.data;
+    m->answer_head_length = head.len;
+}
+
+struct sw_api_model *sw_api_model_create(struct sw_api *api, const char *name, int64_t version) {
+    struct sw_api_model *m = SW_NEW(struct sw_api_model);
+    m->name = sw_xstrdup(name ? name : "");
+    m->rows = sw_xcalloc(sw_api_route_count + 1, sizeof *m->rows);
+    if (name) {
+        snprintf(m->version_text, sizeof m->version_text, "%lld", (long long)version);
+        m->shards = sw_aligned_alloc(SW_CACHE_LINE, SHARDS * sizeof *m->shards);
+        SW_ASSERT(m->shards);
+        memset((void *)m->shards, 0, SHARDS * sizeof *m->shards);
+        make_phases(api, m);
+        make_answer_head(m);
+    }
+    return m;
+}
+
+void sw_api_model_destroy(struct sw_api_model *m) {
+    if (!m) {
+        return;
+    }
+    for (size_t i = 0; i <= sw_api_route_count; i++) {
+        sw_free(atomic_load(&m->rows[i]));
+    }
+    sw_free((void *)m->rows);
+    sw_free(m->shards);
+    sw_free(m->answer_head);
+    sw_free(m->name);
+    sw_free(m);
+}
+
+/* ---- inferences */
+
+static void add(atomic_uint_fast64_t *counter, uint64_t n) {
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static uint64_t get(const atomic_uint_fast64_t *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* The shard's entry of a batch size, claimed at its first use; NULL when all are taken by other sizes. */
+static struct batch *find_batch(struct sw_api_shard *shard, uint64_t size) {
+    for (size_t i = 0; i < BATCH_SIZES; i++) {
+        uint_fast64_t have = get(&shard->batches[i].size);
+        if (have == 0) {
+            atomic_compare_exchange_strong_explicit(&shard->batches[i].size, &have, size, memory_order_relaxed,
+                                                    memory_order_relaxed);
+            have = have ? have : size;
+        }
+        if (have == size) {
+            return &shard->batches[i];
+        }
+    }
+    return NULL;
+}
+
+static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_api_shard *shard,
+                          const struct sw_api_sample *s) {
+    add(&shard->success, 1);
+    add(&shard->success_ns, s->total_ns);
+    add(&shard->queue_ns, s->phase_ns[SW_API_QUEUE]);
+    add(&shard->input_ns, s->phase_ns[SW_API_PRE]);
+    add(&shard->infer_ns, s->phase_ns[SW_API_RUN]);
+    add(&shard->output_ns, s->phase_ns[SW_API_POST]);
+    add(&shard->rows, s->rows);
+    add(&shard->executions, s->executions);
+    atomic_store_explicit(&shard->last_wall_ms, api->options.clock->wall_ms(api->options.clock), memory_order_relaxed);
+    struct batch *batch = find_batch(shard, s->batch_size);
+    if (batch) {
+        add(&batch->count, s->executions);
+        add(&batch->input_ns, s->phase_ns[SW_API_PRE]);
+        add(&batch->infer_ns, s->phase_ns[SW_API_RUN]);
+        add(&batch->output_ns, s->phase_ns[SW_API_POST]);
+    }
+    for (size_t i = 0; i < SW_COUNTOF(s->phase_ns); i++) {
+        sw_series_observe_ns(m->phases[i], s->phase_ns[i]);
+    }
+}
+
+void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct sw_api_sample *s) {
+    struct sw_api_shard *shard = &m->shards[sw_thread_index() % SHARDS];
+    if (SW_LIKELY(s->status == SW_OK)) {
+        count_success(api, m, shard, s);
+        return;
+    }
+    add(&shard->fail, 1);
+    add(&shard->fail_ns, s->total_ns);
+    const char *labels[] = {m->name, m->version_text, sw_status_name(s->status)};
+    sw_series_add(find_series(api->options.metrics, &m->failures[s->status], SW_METRIC_SLIPWAY_INFERENCE_FAILURES_TOTAL,
+                              labels), 1);
+}
+
+/* ---- requests */
+
+static size_t status_slot(int status) {
+    for (size_t i = 0; i < SW_COUNTOF(statuses); i++) {
+        if (statuses[i] == status) {
+            return i;
+        }
+    }
+    return status == 0 ? SW_COUNTOF(statuses) : SW_COUNTOF(statuses) + 1;
+}
+
+static const char *status_label(size_t slot, char text[8]) {
+    if (slot < SW_COUNTOF(statuses)) {
+        snprintf(text, 8, "%d", statuses[slot]);
+        return text;
+    }
+    return slot == SW_COUNTOF(statuses) ? "none" : "other";
+}
+
+/* NULL: out of memory. */
+static struct sw_api_routes_row *find_row(struct sw_api_model *m, size_t index) {
+    struct sw_api_routes_row *row = atomic_load_explicit(&m->rows[index], memory_order_acquire);
+    if (SW_LIKELY(row)) {
+        return row;
+    }
+    struct sw_api_routes_row *fresh = sw_calloc(1, sizeof *fresh);
+    if (fresh && !atomic_compare_exchange_strong(&m->rows[index], &row, fresh)) {
+        sw_free(fresh); /* another thread was faster */
+        return row;
+    }
+    return fresh;
+}
+
+void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const struct sw_http_exchange *x,
+                             uint64_t duration_ns) {
+    size_t index = x->route ? x->route->index : sw_api_route_count;
+    const char *route = x->route ? x->route->path : "none";
+    const char *method = x->method < SW_HTTP_OTHER ? sw_http_method_name(x->method) : "other";
+    struct sw_api_routes_row *row = find_row(m, index);
+    if (!row) {
+        return;
+    }
+    size_t slot = status_slot(x->status);
+    _Atomic(struct sw_series *) *requests = &row->requests[x->method][slot];
+    if (SW_UNLIKELY(!atomic_load_explicit(requests, memory_order_relaxed))) {
+        char text[8];
+        const char *labels[] = {method, route, status_label(slot, text), m->name, m->version_text};
+        find_series(api->options.metrics, requests, SW_METRIC_HTTP_REQUESTS_TOTAL, labels);
+    }
+    sw_series_add(atomic_load_explicit(requests, memory_order_acquire), 1);
+    const char *labels[] = {method, route};
+    sw_series_observe_ns(find_series(api->options.metrics, &row->durations[x->method],
+                                     SW_METRIC_HTTP_REQUEST_DURATION_SECONDS, labels), duration_ns);
+}
+
+/* ---- the statistics extension */
+
+struct totals {
+    uint64_t success, success_ns, fail, fail_ns, queue_ns, input_ns, infer_ns, output_ns, rows, executions, last_wall_ms;
+    struct {
+        uint64_t size, count, input_ns, infer_ns, output_ns;
+    } batches[SHARDS * BATCH_SIZES];
+    size_t batch_count;
+};
+
+static void add_batch(struct totals *t, const struct batch *batch) {
+    uint64_t size = get(&batch->size);
+    size_t i = 0;
+    while (i < t->batch_count && t->batches[i].size != size) {
+        i++;
+    }
+    if (size == 0) {
+        return;
+    }
+    if (i == t->batch_count) {
+        t->batches[t->batch_count++].size = size;
+    }
+    t->batches[i].count += get(&batch->count);
+    t->batches[i].input_ns += get(&batch->input_ns);
+    t->batches[i].infer_ns += get(&batch->infer_ns);
+    t->batches[i].output_ns += get(&batch->output_ns);
+}
+
+static void add_shard(struct totals *t, const struct sw_api_shard *shard) {
+    t->success += get(&shard->success);
+    t->success_ns += get(&shard->success_ns);
+    t->fail += get(&shard->fail);
+    t->fail_ns += get(&shard->fail_ns);
+    t->queue_ns += get(&shard->queue_ns);
+    t->input_ns += get(&shard->input_ns);
+    t->infer_ns += get(&shard->infer_ns);
+    t->output_ns += get(&shard->output_ns);
+    t->rows += get(&shard->rows);
+    t->executions += get(&shard->executions);
+    uint64_t last = get(&shard->last_wall_ms);
+    t->last_wall_ms = last > t->last_wall_ms ? last : t->last_wall_ms;
+    for (size_t i = 0; i < BATCH_SIZES; i++) {
+        add_batch(t, &shard->batches[i]);
+    }
+}
+
+static void put_duration(struct sw_buf *out, const char *name, uint64_t count, uint64_t ns) {
+    sw_buf_printf(out, "\"%s\":{\"count\":%llu,\"ns\":%llu}", name, (unsigned long long)count, (unsigned long long)ns);
+}
+
+static void put_batches(struct sw_buf *out, const struct totals *t) {
+    SW_LIT(out, "\"batch_stats\":[");
+    for (size_t i = 0; i < t->batch_count; i++) {
+        uint64_t count = t->batches[i].count;
+        sw_buf_printf(out, "%s{\"batch_size\":%llu,", i ? "," : "", (unsigned long long)t->batches[i].size);
+        put_duration(out, "compute_input", count, t->batches[i].input_ns);
+        sw_buf_append_c(out, ',');
+        put_duration(out, "compute_infer", count, t->batches[i].infer_ns);
+        sw_buf_append_c(out, ',');
+        put_duration(out, "compute_output", count, t->batches[i].output_ns);
+        sw_buf_append_c(out, '}');
+    }
+    sw_buf_append_c(out, ']');
+}
+
+void sw_api_model_write_stats(const struct sw_api_model *m, struct sw_buf *out) {
+    struct totals t = {0};
+    for (size_t i = 0; i < SHARDS; i++) {
+        add_shard(&t, &m->shards[i]);
+    }
+    sw_buf_append_c(out, '{');
+    sw_api_put_string(out, "name", m->name);
+    sw_buf_append_c(out, ',');
+    sw_api_put_string(out, "version", m->version_text);
+    sw_buf_printf(out, ",\"last_inference\":%llu,\"inference_count\":%llu,\"execution_count\":%llu,\"inference_stats\":{",
+                  (unsigned long long)t.last_wall_ms, (unsigned long long)t.rows, (unsigned long long)t.executions);
+    put_duration(out, "success", t.success, t.success_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "fail", t.fail, t.fail_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "queue", t.success, t.queue_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "compute_input", t.success, t.input_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "compute_infer", t.success, t.infer_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "compute_output", t.success, t.output_ns);
+    /* There is no result cache yet: nothing was ever looked up in it. */
+    SW_LIT(out, ",\"cache_hit\":{\"count\":0,\"ns\":0},\"cache_miss\":{\"count\":0,\"ns\":0}},");
+    put_batches(out, &t);
+    sw_buf_append_c(out, '}');
+}

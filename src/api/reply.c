@@ -1,0 +1,59 @@
+/* Answers in JSON, written into the request's arena. */
+#include "api/api_internal.h"
+#include "tensor/number.h"
+
+struct sw_api *sw_api_of(struct sw_http_exchange *x) {
+    return x->app;
+}
+
+sw_status sw_api_no_memory(struct sw_error *err) {
+    return sw_fail(err, SW_E_UNAVAILABLE, "no memory left for this request");
+}
+
+void sw_api_buf(struct sw_http_exchange *x, struct sw_buf *out) {
+    sw_buf_init_arena(out, &x->arena, SW_API_ANSWER_MAX);
+}
+
+enum sw_http_result sw_api_reply(struct sw_http_exchange *x, int status, const struct sw_buf *out) {
+    if (out->failed) {
+        struct sw_error err;
+        sw_api_no_memory(&err);
+        return sw_api_reply_error(x, &err);
+    }
+    sw_http_reply(x, status, SW_API_JSON, sw_buf_str(out));
+    return SW_HTTP_DONE;
+}
+
+enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
+    if (err->code == SW_E_TOO_MANY_REQUESTS) {
+        sw_http_add_header(x, "Retry-After", "1");
+    }
+    sw_http_reply_error(x, err);
+    return SW_HTTP_DONE;
+}
+
+void sw_api_put_string(struct sw_buf *out, const char *key, const char *value) {
+    sw_buf_append_c(out, '"');
+    sw_buf_append_str(out, sw_str_of(key));
+    SW_LIT(out, "\":");
+    sw_buf_append_json(out, sw_str_of(value));
+}
+
+void sw_api_put_u64(struct sw_buf *out, uint64_t value) {
+    char text[SW_NUMBER_MAX];
+    sw_buf_append(out, text, (size_t)(sw_format_uint(text, value) - text));
+}
+
+void sw_api_put_shape(struct sw_buf *out, const int64_t *shape, size_t rank) {
+    char text[2 + SW_RANK_MAX * (SW_NUMBER_MAX + 1)];
+    char *p = text;
+    *p++ = '[';
+    for (size_t i = 0; i < rank; i++) {
+        if (i) {
+            *p++ = ',';
+        }
+        p = sw_format_int(p, shape[i]);
+    }
+    *p++ = ']';
+    sw_buf_append(out, text, (size_t)(p - text));
+}

@@ -1,0 +1,44 @@
+/* What the commands share: their signature, output, and the configuration from their options. */
+#ifndef SW_CLI_CLI_H
+#define SW_CLI_CLI_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "cli/config.h"
+#include "cli/options.h"
+
+enum { SW_EXIT_DONE = 0, SW_EXIT_FAILED = 1, SW_EXIT_USAGE = 2, SW_EXIT_IMPOSSIBLE = 3 };
+
+/* A command: returns its exit code. The first message of a failure goes to standard error by sw_cli_fail. */
+typedef int sw_command_run(const struct sw_args *args);
+sw_command_run sw_run_serve, sw_run_validate, sw_run_bench, sw_run_doctor, sw_run_config_show, sw_run_config_check,
+    sw_run_version, sw_run_help;
+
+/* The whole program: parses, runs, returns the exit code. */
+int sw_cli_main(int argc, char **argv);
+
+/* "slipway COMMAND: message" on standard error; returns the exit code that belongs to the error's code. */
+int sw_cli_fail(const struct sw_args *args, const struct sw_error *err);
+
+/* Configuration from --config or SLIPWAY_CONFIG, the environment and the options of args that name a key. Warnings and
+ * errors are printed; NULL after errors, with the exit code in *ret_exit. */
+struct sw_config *sw_cli_config(const struct sw_args *args, int *ret_exit);
+/* The same for a running server: nothing is printed, problems are handed out. */
+SW_MUST_CHECK sw_status sw_cli_config_load(const struct sw_args *args, struct sw_config **ret,
+                                           struct sw_config_problems *problems, struct sw_error *err);
+
+/* Prints as indented JSON and a newline on `file`. */
+void sw_cli_print_json(FILE *file, json_t *json);
+void sw_cli_print_buf(FILE *file, struct sw_buf *buf);
+
+/* Columns of the terminal at standard output, at most 100; 100 when it is none. */
+size_t sw_cli_width(void);
+
+/* Is this stream a terminal that understands colours, and does NO_COLOR allow them? */
+bool sw_cli_colours(FILE *file);
+
+/* "1,234,567" */
+const char *sw_cli_thousands(uint64_t number, char buffer[32]);
+
+#endif

@@ -1,0 +1,126 @@
+/* What the server itself reads from a request's headers, and the checks that keep its framing unambiguous.
+ *
+ * Framing that two readers could understand differently (several lengths, a length and a transfer coding, a blank
+ * before the colon) is refused and the connection closed: it is how one request is smuggled behind another. */
+#include <strings.h>
+
+#include "http/http_internal.h"
+
+struct found {
+    struct sw_str content_length, transfer_encoding, content_encoding, request_id, binary_header_length;
+    struct accept_encoding accept;
+    unsigned hosts, transfer_encodings, content_encodings, binary_header_lengths;
+    bool length_differs, bad_name, expects_continue;
+};
+
+static bool is(const char *key, size_t key_len, const char *name, size_t name_len) {
+    return key_len == name_len && strncasecmp(key, name, name_len) == 0;
+}
+#define IS(literal) is(key, key_len, literal, sizeof(literal) - 1)
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len,
+                                 const char *text, size_t text_len) {
+    struct found *found = cls;
+    struct sw_str value = sw_str_trim((struct sw_str){text ? text : "", text ? text_len : 0});
+    if (key_len == 0 || key[key_len - 1] == ' ' || key[key_len - 1] == '\t') {
+        found->bad_name = true;
+        return MHD_NO;
+    }
+    if (IS("Host")) {
+        found->hosts++;
+    } else if (IS("Content-Length")) {
+        found->length_differs |= found->content_length.data && !sw_str_eq(found->content_length, value);
+        found->content_length = value;
+    } else if (IS("Transfer-Encoding")) {
+        found->transfer_encoding = value;
+        found->transfer_encodings++;
+    } else if (IS("Content-Encoding")) {
+        found->content_encoding = value;
+        found->content_encodings++;
+    } else if (IS("Accept-Encoding")) {
+        sw_http_accept_encoding_parse(value, &found->accept);
+    } else if (IS("X-Request-Id")) {
+        found->request_id = value;
+    } else if (IS("Inference-Header-Content-Length")) {
+        found->binary_header_length = value;
+        found->binary_header_lengths++;
+    } else if (IS("Expect")) {
+        found->expects_continue = sw_str_ieq(value, SW_STR("100-continue"));
+    }
+    return MHD_YES;
+}
+
+static sw_status read_framing(struct request *r, const struct found *found, const char *version, struct sw_error *err) {
+    bool http11 = strcmp(version, "HTTP/1.0") != 0;
+    if (found->bad_name) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "a header line has no name or a blank before its colon");
+    }
+    if (found->hosts > 1 || (http11 && found->hosts == 0)) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "an HTTP/1.1 request needs exactly one Host header");
+    }
+    if (found->length_differs) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "there are several Content-Length headers that differ");
+    }
+    if (found->transfer_encodings && found->content_length.data) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "Transfer-Encoding and Content-Length exclude each other");
+    }
+    if (found->transfer_encodings > 1 || (found->transfer_encodings && !http11)) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "Transfer-Encoding is not allowed here or is given twice");
+    }
+    if (found->transfer_encodings && !sw_str_ieq(found->transfer_encoding, SW_STR("chunked"))) {
+        return sw_fail(err, SW_E_NOT_IMPLEMENTED, "Transfer-Encoding '" SW_STR_FMT "' is not supported, only chunked",
+                       SW_STR_ARG(found->transfer_encoding));
+    }
+    return SW_OK;
+}
+
+static sw_status read_encoding(struct request *r, const struct found *found, struct sw_error *err) {
+    struct sw_str e = found->content_encoding;
+    if (found->content_encodings == 0 || e.len == 0 || sw_str_ieq(e, SW_STR("identity"))) {
+        r->encoding = ENCODING_IDENTITY;
+    } else if (sw_str_ieq(e, SW_STR("gzip")) || sw_str_ieq(e, SW_STR("x-gzip"))) {
+        r->encoding = ENCODING_GZIP;
+    } else if (sw_str_ieq(e, SW_STR("deflate"))) {
+        r->encoding = ENCODING_DEFLATE;
+    } else {
+        return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "Content-Encoding '" SW_STR_FMT "' is not gzip, deflate or identity",
+                       SW_STR_ARG(e));
+    }
+    if (found->content_encodings > 1) {
+        return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "a body with several content encodings is not supported");
+    }
+    return SW_OK;
+}
+
+sw_status sw_http_headers_read(struct request *r, const char *version, struct sw_error *err) {
+    struct found found = {.accept = {-1, -1, -1}};
+    MHD_get_connection_values_n(r->x.connection->mhd, MHD_HEADER_KIND, on_header, &found);
+    sw_http_request_id(&r->x, found.request_id);
+    r->accept = found.accept;
+    r->encoding = ENCODING_IDENTITY;
+    r->x.binary_header_length = SIZE_MAX;
+    r->content_length = found.transfer_encodings ? UINT64_MAX : 0;
+    r->expects_body = found.transfer_encodings > 0;
+    sw_status status = read_framing(r, &found, version, err);
+    if (status) {
+        r->x.close = true;
+        return status;
+    }
+    /* libmicrohttpd has answered 400 or 413 to a length that is no number. */
+    if (found.content_length.data && !sw_parse_u64(found.content_length, &r->content_length)) {
+        r->x.close = true;
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "Content-Length is not a number");
+    }
+    r->expects_body = r->content_length > 0;
+    r->expects_continue = found.expects_continue && strcmp(version, "HTTP/1.0") != 0;
+    SW_TRY(read_encoding(r, &found, err));
+    if (found.binary_header_lengths) {
+        uint64_t length;
+        if (found.binary_header_lengths > 1 || !sw_parse_u64(found.binary_header_length, &length) ||
+            length > SIZE_MAX / 2) {
+            return sw_fail(err, SW_E_INVALID_ARGUMENT, "Inference-Header-Content-Length is not one number of bytes");
+        }
+        r->x.binary_header_length = (size_t)length;
+    }
+    return SW_OK;
+}

@@ -1,0 +1,207 @@
+/* Answers: setting them, the server's own errors in the two shapes, and handing them to libmicrohttpd.
+ *
+ * Pieces are borrowed from the exchange's arena, which lives until libmicrohttpd reports the request completed, so
+ * nothing is copied; only small answers of several pieces are joined, because one system call is cheaper then. */
+#include <sys/socket.h>
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "http/http_internal.h"
+
+/* A header's text with everything that could end the line replaced. */
+static const char *clean(struct sw_http_exchange *x, const char *text) {
+    size_t n = 0;
+    while ((unsigned char)text[n] >= 0x20 && text[n] != 0x7f) {
+        n++;
+    }
+    if (text[n] == '\0') {
+        return text;
+    }
+    char *copy = sw_arena_strdup(&x->arena, sw_str_of(text));
+    for (char *p = copy; p && *p; p++) {
+        *p = (unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p;
+    }
+    return copy ? copy : "?";
+}
+
+void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char *value) {
+    SW_ASSERT(x->header_count < SW_HTTP_HEADERS_MAX);
+    x->headers[x->header_count].name = name;
+    x->headers[x->header_count++].value = clean(x, value);
+}
+
+/* All parts in one piece of arena memory. */
+static bool join(struct sw_http_exchange *x, size_t len) {
+    char *all = sw_arena_alloc(&x->arena, len);
+    if (!all) {
+        return false;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < x->part_count; i++) {
+        if (x->parts[i].len) {
+            memcpy(all + at, x->parts[i].data, x->parts[i].len);
+        }
+        at += x->parts[i].len;
+    }
+    x->parts[0] = (struct sw_str){all, at};
+    x->part_count = 1;
+    return true;
+}
+
+static size_t body_length(const struct sw_http_exchange *x) {
+    size_t len = 0;
+    for (size_t i = 0; i < x->part_count; i++) {
+        len += x->parts[i].len;
+    }
+    return len;
+}
+
+void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part) {
+    if (part.len == 0) {
+        return;
+    }
+    if (x->part_count == SW_HTTP_PARTS_MAX && !join(x, body_length(x))) {
+        sw_http_reply_status(x, SW_E_UNAVAILABLE, "no memory for the answer");
+        return;
+    }
+    x->parts[x->part_count++] = part;
+}
+
+void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_type, struct sw_str body) {
+    x->status = status;
+    x->content_type = content_type;
+    x->part_count = 0;
+    sw_http_add_part(x, body);
+}
+
+static void write_error(struct sw_buf *buf, sw_status code, const char *message, const char *request_id, bool oip) {
+    if (oip) {
+        SW_LIT(buf, "{\"error\":");
+        sw_buf_append_json(buf, sw_str_of(message));
+        SW_LIT(buf, "}");
+        return;
+    }
+    SW_LIT(buf, "{\"error\":{\"code\":");
+    sw_buf_append_json(buf, sw_str_of(sw_status_name(code)));
+    SW_LIT(buf, ",\"message\":");
+    sw_buf_append_json(buf, sw_str_of(message));
+    SW_LIT(buf, ",\"details\":{},\"request_id\":");
+    sw_buf_append_json(buf, sw_str_of(request_id));
+    SW_LIT(buf, "}}");
+}
+
+static bool wants_oip(const struct sw_http_exchange *x) {
+    if (x->route) {
+        return x->route->error_shape == SW_ERROR_OIP;
+    }
+    return sw_str_is(x->path, "/v2") || sw_str_starts(x->path, SW_STR("/v2/"));
+}
+
+static bool has_header(const struct sw_http_exchange *x, const char *name) {
+    for (size_t i = 0; i < x->header_count; i++) {
+        if (sw_str_ieq(sw_str_of(x->headers[i].name), sw_str_of(name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
+    struct sw_buf buf;
+    sw_buf_init_arena(&buf, &x->arena, 8 * SW_ERROR_MESSAGE_MAX);
+    write_error(&buf, err->code, err->message, x->request_id, wants_oip(x));
+    struct sw_str body = buf.failed ? SW_STR("{\"error\":\"out of memory\"}") : sw_buf_str(&buf);
+    sw_http_reply(x, sw_status_http(err->code), "application/json", body);
+    x->error = err->code;
+    if ((x->status == 429 || x->status == 503) && !has_header(x, "Retry-After")) {
+        sw_http_add_header(x, "Retry-After", "1");
+    }
+}
+
+void sw_http_reply_status(struct sw_http_exchange *x, sw_status code, const char *fmt, ...) {
+    struct sw_error err = {.code = code};
+    char message[SW_ERROR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    sw_error_set(&err, code, SW_ORIGIN, "%s", message);
+    sw_http_reply_error(x, &err);
+}
+
+void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip) {
+    char own_id[33], body_text[1024], head[256];
+    if (!request_id || !*request_id) {
+        sw_random_id(own_id);
+        request_id = own_id;
+    }
+    struct sw_buf body = {.data = body_text, .capacity = sizeof body_text, .max = sizeof body_text - 1};
+    write_error(&body, code, message, request_id, oip);
+    int status = sw_status_http(code);
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s"
+                     "X-Request-Id: %s\r\nConnection: close\r\n\r\n",
+                     status, MHD_get_reason_phrase_for((unsigned)status), body.len,
+                     status == 503 ? "Retry-After: 1\r\n" : "", request_id);
+    if (body.failed || n < 0 || (size_t)n >= sizeof head) {
+        return;
+    }
+    struct iovec pieces[] = {{head, (size_t)n}, {body_text, body.len}};
+    struct msghdr message_header = {.msg_iov = pieces, .msg_iovlen = 2};
+    /* The connection ends in any case; a peer that takes no answer gets none. */
+    (void)!sendmsg(fd, &message_header, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static struct MHD_Response *from_pieces(const struct sw_http_exchange *x) {
+    struct MHD_IoVec pieces[SW_HTTP_PARTS_MAX];
+    for (size_t i = 0; i < x->part_count; i++) {
+        pieces[i] = (struct MHD_IoVec){x->parts[i].data, x->parts[i].len};
+    }
+    return MHD_create_response_from_iovec(pieces, (unsigned)x->part_count, NULL, NULL);
+}
+
+static struct MHD_Response *make(struct sw_http_exchange *x) {
+    size_t len = body_length(x);
+    if (x->part_count > 1 && (len > JOIN_MAX || !join(x, len))) {
+        return from_pieces(x);
+    }
+    /* Persistent: libmicrohttpd neither copies nor frees nor writes it. */
+    void *data = len ? (void *)(uintptr_t)x->parts[0].data : (void *)(uintptr_t) "";
+    return MHD_create_response_from_buffer(len, data, MHD_RESPMEM_PERSISTENT);
+}
+
+static bool add_headers(struct MHD_Response *response, const struct sw_http_exchange *x, bool close) {
+    bool good = MHD_add_response_header(response, "X-Request-Id", x->request_id) == MHD_YES;
+    if (x->content_type && good) {
+        good = MHD_add_response_header(response, "Content-Type", x->content_type) == MHD_YES;
+    }
+    for (size_t i = 0; i < x->header_count && good; i++) {
+        /* libmicrohttpd refuses an empty value, and leaving such a header out means the same. */
+        good = x->headers[i].value[0] == '\0' ||
+               MHD_add_response_header(response, x->headers[i].name, x->headers[i].value) == MHD_YES;
+    }
+    if (close && good) {
+        good = MHD_add_response_header(response, "Connection", "close") == MHD_YES;
+    }
+    return good;
+}
+
+/* MHD_NO ends the connection: no memory, or the acceptor has ended it. */
+enum MHD_Result sw_http_send_reply(struct sw_http_connection *c, struct request *r) {
+    struct sw_http_exchange *x = &r->x;
+    struct sw_http_server *server = x->server;
+    SW_ASSERT(x->status >= 200 && x->status <= 599);
+    sw_http_encode(c->io, r);
+    struct MHD_Response *response = make(x);
+    if (!response) {
+        return MHD_NO;
+    }
+    bool close = x->close || atomic_load_explicit(&server->draining, memory_order_relaxed);
+    enum MHD_Result result = MHD_NO;
+    if (add_headers(response, x, close) && sw_http_step(c, STATE_SENDING)) {
+        result = MHD_queue_response(c->mhd, (unsigned)x->status, response);
+    }
+    MHD_destroy_response(response);
+    r->answered = result == MHD_YES;
+    return result;
+}

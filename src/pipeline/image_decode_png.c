@@ -1,0 +1,65 @@
+/* PNG through libspng: all colour types and depths, interlaced, tRNS. Critical chunks must carry a right CRC, and the
+ * file must reach its end chunk. */
+#include <spng.h>
+
+#include "base/memory.h"
+#include "pipeline/image.h"
+
+/* Ancillary chunks (colour profiles, texts) are bounded: they expand when compressed. */
+enum { CHUNK_BYTES_MAX = 33 << 20, CHUNK_CACHE_MAX = 8 << 20, CHUNKS_MAX = 100000 };
+
+static sw_status fault(int code, struct sw_error *err) {
+    return sw_fail(err, code == SPNG_EMEM ? SW_E_UNAVAILABLE : SW_E_UNPROCESSABLE, "PNG cannot be decoded: %s",
+                   spng_strerror(code));
+}
+
+/* Alpha channel or tRNS: RGBA. Otherwise gray up to 8 bits: gray. All else: RGB. */
+static int choose_format(spng_ctx *ctx, const struct spng_ihdr *header, uint32_t *ret_channels) {
+    struct spng_trns trns;
+    bool alpha = header->color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA ||
+                 header->color_type == SPNG_COLOR_TYPE_TRUECOLOR_ALPHA || spng_get_trns(ctx, &trns) == 0;
+    if (alpha) {
+        *ret_channels = 4;
+        return SPNG_FMT_RGBA8;
+    }
+    bool gray = header->color_type == SPNG_COLOR_TYPE_GRAYSCALE && header->bit_depth <= 8;
+    *ret_channels = gray ? 1 : 3;
+    return gray ? SPNG_FMT_G8 : SPNG_FMT_RGB8;
+}
+
+static sw_status decode(spng_ctx *ctx, struct sw_str encoded, const struct sw_image_limits *limits,
+                        struct sw_image *image, struct sw_error *err) {
+    struct spng_ihdr header;
+    uint32_t channels;
+    size_t size = 0;
+    int code = spng_set_image_limits(ctx, SW_IMAGE_SIDE_MAX, SW_IMAGE_SIDE_MAX);
+    code = code ? code : spng_set_chunk_limits(ctx, CHUNK_BYTES_MAX, CHUNK_CACHE_MAX);
+    code = code ? code : spng_set_option(ctx, SPNG_CHUNK_COUNT_LIMIT, CHUNKS_MAX);
+    code = code ? code : spng_set_png_buffer(ctx, encoded.data, encoded.len);
+    code = code ? code : spng_get_ihdr(ctx, &header);
+    if (code) {
+        return fault(code, err);
+    }
+    SW_TRY(sw_image_check_size("PNG", header.width, header.height, limits, err));
+    int format = choose_format(ctx, &header, &channels);
+    code = spng_decoded_image_size(ctx, format, &size);
+    if (code) {
+        return fault(code, err);
+    }
+    SW_TRY(sw_image_alloc(image, "PNG", header.width, header.height, channels, limits, err));
+    SW_ASSERT(size == (size_t)header.width * header.height * channels);
+    code = spng_decode_image(ctx, image->pixels, size, format, channels == 4 ? SPNG_DECODE_TRNS : 0);
+    code = code ? code : spng_decode_chunks(ctx);
+    return code ? fault(code, err) : SW_OK;
+}
+
+sw_status sw_image_decode_png(struct sw_str encoded, const struct sw_image_limits *limits, struct sw_image *image,
+                              struct sw_error *err) {
+    spng_ctx *ctx = spng_ctx_new(0);
+    if (!ctx) {
+        return fault(SPNG_EMEM, err);
+    }
+    sw_status status = decode(ctx, encoded, limits, image, err);
+    spng_ctx_free(ctx);
+    return status;
+}

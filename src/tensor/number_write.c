@@ -1,0 +1,231 @@
+/* Writing numbers: the shortest decimal that reads back the same.
+ *
+ * Schubfach (R. Giulietti, "The Schubfach way to render doubles", 2020). The numbers that round to v = c * 2^q form an
+ * interval around v. Take the power of ten 10^k next below its width: then the interval holds at least one multiple of
+ * 10^k and at most one of 10^(k+1). If it holds one of the latter, that is the shortest; else the multiple of 10^k
+ * nearest to v is. All is compared in units of 10^k / 4, as integers: the bounds and v are scaled by a power of ten
+ * rounded up to 64 or 128 bits, cut, and made odd when something was cut off ("round to odd"), which keeps every
+ * comparison with a multiple of 4 true.
+ *
+ * The digits are then padded to 9 or 17, written eight at a time, and trailing zeros left off. */
+#include "tensor/number.h"
+
+#include "tensor/number_internal.h"
+
+/* value = digits * 10^exponent */
+struct shortest {
+    uint64_t digits;
+    int exponent;
+};
+
+/* floor(log10(2^e)), floor(log10(3/4 * 2^e)), floor(log2(10^e)), exact for |e| < 1233. */
+SW_INLINE int log10_of_power2(int e) {
+    return (e * 1262611) >> 22;
+}
+
+SW_INLINE int log10_of_three_quarters(int e) {
+    return (e * 1262611 - 524031) >> 22;
+}
+
+SW_INLINE int log2_of_power10(int e) {
+    return (e * 1741647) >> 19;
+}
+
+/* The interval in units of 10^k / 4. */
+struct scaled {
+    uint64_t lower, value, upper;
+};
+
+/* `even`: the ends of the interval round to v too. */
+SW_INLINE struct shortest choose(struct scaled x, bool even, int k) {
+    uint64_t lower = x.lower + !even, upper = x.upper - !even;
+    uint64_t s = x.value / 4;
+    if (SW_LIKELY(s >= 10)) {
+        uint64_t tens = s / 10;
+        bool below = lower <= 40 * tens, above = 40 * tens + 40 <= upper;
+        if (below != above) {
+            return (struct shortest){tens + above, k + 1};
+        }
+    }
+    bool below = lower <= 4 * s, above = 4 * s + 4 <= upper;
+    if (below != above) {
+        return (struct shortest){s + above, k};
+    }
+    uint64_t middle = 4 * s + 2;
+    bool up = x.value > middle || (x.value == middle && (s & 1));
+    return (struct shortest){s + up, k};
+}
+
+/* floor(g * c / 2^64), odd when inexact. g is rounded up, hence "> 1". */
+SW_INLINE uint64_t scale_float(uint64_t g, uint32_t c) {
+    unsigned __int128 p = (unsigned __int128)g * c;
+    return (uint64_t)(p >> 64) | ((uint32_t)((uint64_t)p >> 32) > 1);
+}
+
+SW_INLINE struct shortest shortest_float(uint32_t bits) {
+    uint32_t fraction = bits & 0x7fffff, biased = bits >> 23 & 0xff;
+    uint32_t c = biased ? fraction | 0x800000 : fraction;
+    int q = (biased ? (int)biased : 1) - 150;
+    bool closer = fraction == 0 && biased > 1; /* the float below is only half as far away as the one above */
+    int k = closer ? log10_of_three_quarters(q) : log10_of_power2(q);
+    int shift = q + log2_of_power10(-k) + 1;
+    const uint64_t *power = sw_power_table[-k - SW_POWER_MIN];
+    uint64_t g = power[0] + (power[1] != 0);
+    struct scaled x = {scale_float(g, (4 * c - 2 + closer) << shift), scale_float(g, (4 * c) << shift),
+                       scale_float(g, (4 * c + 2) << shift)};
+    return choose(x, !(c & 1), k);
+}
+
+SW_INLINE uint64_t scale_double(uint64_t high, uint64_t low, uint64_t c) {
+    uint64_t carry = (uint64_t)(((unsigned __int128)low * c) >> 64);
+    unsigned __int128 p = (unsigned __int128)high * c + carry;
+    return (uint64_t)(p >> 64) | ((uint64_t)p > 1);
+}
+
+SW_INLINE struct shortest shortest_double(uint64_t bits) {
+    uint64_t fraction = bits & 0xfffffffffffff;
+    unsigned biased = (unsigned)(bits >> 52) & 0x7ff;
+    uint64_t c = biased ? fraction | 0x10000000000000 : fraction;
+    int q = (biased ? (int)biased : 1) - 1075;
+    bool closer = fraction == 0 && biased > 1;
+    int k = closer ? log10_of_three_quarters(q) : log10_of_power2(q);
+    int shift = q + log2_of_power10(-k) + 1;
+    const uint64_t *power = sw_power_table[-k - SW_POWER_MIN];
+    uint64_t low = power[1] + (-k > 55); /* never carries: no entry above 10^55 ends in 64 ones */
+    struct scaled x = {scale_double(power[0], low, (4 * c - 2 + closer) << shift),
+                       scale_double(power[0], low, (4 * c) << shift),
+                       scale_double(power[0], low, (4 * c + 2) << shift)};
+    return choose(x, !(c & 1), k);
+}
+
+/* Eight digits of x < 10^8 as bytes 0..9, first digit lowest: halves, quarters, eighths side by side in one word. */
+SW_INLINE uint64_t split_eight(uint32_t x) {
+    uint64_t v = (x / 10000) | (uint64_t)(x % 10000) << 32;
+    uint64_t hundreds = ((v * 10486) >> 20) & 0x0000007f0000007fu;
+    v = hundreds | (v - hundreds * 100) << 16;
+    uint64_t tens = ((v * 103) >> 10) & 0x000f000f000f000fu;
+    return tens | (v - tens * 10) << 8;
+}
+
+SW_INLINE void store_word(char *out, uint64_t word) {
+    memcpy(out, &word, sizeof word);
+}
+
+/* Number of decimal digits of x > 0. */
+SW_INLINE int digit_count(uint64_t x) {
+    int guess = (64 - __builtin_clzll(x)) * 1233 >> 12; /* floor(bits * log10(2)) */
+    return guess + (x >= sw_power_integer[guess]);
+}
+
+/* Index behind the last byte of an eight-digit word that is not 0; 0 when all are. */
+SW_INLINE int significant(uint64_t word) {
+    return word ? 8 - (__builtin_clzll(word) >> 3) : 0;
+}
+
+/* Text of `count` digits (no trailing zeros) whose decimal point stands behind the first `point` of them, as
+ * JavaScript's Number.prototype.toString lays it out. `digits` has `room` readable bytes, count <= room. */
+SW_INLINE char *lay_out(char *out, const char *digits, int room, int count, int point) {
+    if (SW_LIKELY(point <= 0 && point > -6)) {
+        memcpy(out, "0.000000", 8);
+        out += 2 - point;
+        memcpy(out, digits, (size_t)room);
+        return out + count;
+    }
+    if (SW_LIKELY(point > 0 && point <= 21)) {
+        memcpy(out, digits, (size_t)room);
+        if (point < count) {
+            memcpy(out + point + 1, digits + point, (size_t)(count - point));
+            out[point] = '.';
+            return out + count + 1;
+        }
+        memset(out + count, '0', (size_t)(point - count));
+        return out + point;
+    }
+    *out++ = digits[0];
+    if (count > 1) {
+        *out++ = '.';
+        memcpy(out, digits + 1, (size_t)(count - 1));
+        out += count - 1;
+    }
+    int exponent = point - 1;
+    *out++ = 'e';
+    *out++ = exponent < 0 ? '-' : '+';
+    return sw_format_uint(out, (uint64_t)(exponent < 0 ? -exponent : exponent));
+}
+
+/* "-0.0" with its point: readers that take "-0" for an integer would lose the sign. */
+static char *format_zero(char *out, bool negative) {
+    memcpy(out, negative ? "-0.0" : "0   ", 4);
+    return out + (negative ? 4 : 1);
+}
+
+char *sw_format_float(char *out, float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bool negative = bits >> 31;
+    bits &= 0x7fffffff;
+    SW_ASSERT(bits < 0x7f800000);
+    if (SW_UNLIKELY(bits == 0)) {
+        return format_zero(out, negative);
+    }
+    *out = '-';
+    out += negative;
+    struct shortest s = shortest_float(bits);
+    int length = digit_count(s.digits);
+    uint32_t nine = (uint32_t)(s.digits * sw_power_integer[9 - length]);
+    uint64_t rest = split_eight(nine % 100000000);
+    char digits[16];
+    digits[0] = (char)('0' + nine / 100000000);
+    store_word(digits + 1, rest | 0x3030303030303030u);
+    return lay_out(out, digits, 9, 1 + significant(rest), s.exponent + length);
+}
+
+char *sw_format_double(char *out, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bool negative = bits >> 63;
+    bits &= 0x7fffffffffffffff;
+    SW_ASSERT(bits < 0x7ff0000000000000);
+    if (SW_UNLIKELY(bits == 0)) {
+        return format_zero(out, negative);
+    }
+    *out = '-';
+    out += negative;
+    struct shortest s = shortest_double(bits);
+    int length = digit_count(s.digits);
+    uint64_t all = s.digits * sw_power_integer[17 - length];
+    uint64_t nine = all / 100000000;
+    uint64_t middle = split_eight((uint32_t)(nine % 100000000)), rest = split_eight((uint32_t)(all % 100000000));
+    char digits[24];
+    digits[0] = (char)('0' + nine / 100000000);
+    store_word(digits + 1, middle | 0x3030303030303030u);
+    store_word(digits + 9, rest | 0x3030303030303030u);
+    int count = rest ? 9 + significant(rest) : 1 + significant(middle);
+    return lay_out(out, digits, 17, count, s.exponent + length);
+}
+
+char *sw_format_uint(char *out, uint64_t value) {
+    char digits[24]; /* zero-padded to 24 */
+    if (SW_LIKELY(value < 100000000)) {
+        uint64_t word = split_eight((uint32_t)value);
+        int zeros = word ? __builtin_ctzll(word) >> 3 : 7;
+        store_word(out, (word | 0x3030303030303030u) >> (8 * zeros));
+        return out + 8 - zeros;
+    }
+    store_word(digits + 16, split_eight((uint32_t)(value % 100000000)) | 0x3030303030303030u);
+    value /= 100000000;
+    store_word(digits + 8, split_eight((uint32_t)(value % 100000000)) | 0x3030303030303030u);
+    store_word(digits, split_eight((uint32_t)(value / 100000000)) | 0x3030303030303030u);
+    int zeros = 0;
+    while (digits[zeros] == '0') {
+        zeros++;
+    }
+    memcpy(out, digits + zeros, (size_t)(24 - zeros));
+    return out + 24 - zeros;
+}
+
+char *sw_format_int(char *out, int64_t value) {
+    *out = '-';
+    out += value < 0;
+    return sw_format_uint(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}

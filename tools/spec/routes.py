@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""spec/routes.toml and spec/schemas.json -> the route table (C), the OpenAPI document (C), the reference (Markdown).
+
+Usage: routes.py {source|openapi|json|doc} ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
+
+source: sw_api_routes[]; openapi: sw_api_openapi_json as C; json: the same document as a file; doc: docs/reference/http.md.
+"""
+import json
+import re
+import sys
+import tomllib
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+STATUS_TEXT = {
+    200: "OK", 400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 409: "Conflict",
+    413: "Body too large", 415: "Unsupported media type", 422: "Unprocessable content", 429: "Too many requests",
+    500: "Inference failed or internal error", 501: "Not implemented", 503: "Not ready or shutting down",
+    504: "Deadline exceeded",
+}
+
+
+def fail(message):
+    sys.exit(f"routes: {message}")
+
+
+def load(routes_path, schemas_path, errors_path):
+    with open(routes_path, "rb") as f:
+        table = tomllib.load(f)
+    with open(schemas_path, encoding="utf-8") as f:
+        schemas = json.load(f)
+    with open(errors_path, "rb") as f:
+        errors = [row["name"] for row in tomllib.load(f)["error"]]
+    parameters = {p["name"]: p for p in table["parameter"]}
+    for route in table["route"]:
+        check(route, schemas, parameters)
+    seen = [(r["method"], r["path"]) for r in table["route"]]
+    if len(set(seen)) != len(seen):
+        fail("a method and path appear twice")
+    schemas = json.loads(json.dumps(schemas).replace('"#/', '"#/components/schemas/'))
+    resolve_errors(schemas, errors)
+    return table["route"], parameters, schemas
+
+
+def resolve_errors(node, errors):
+    """"enum": "@errors" stands for the names of errors.toml."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "enum" and value == "@errors":
+                node[key] = errors
+            else:
+                resolve_errors(value, errors)
+    elif isinstance(node, list):
+        for value in node:
+            resolve_errors(value, errors)
+
+
+def check(route, schemas, parameters):
+    where = f"{route.get('method')} {route.get('path')}"
+    for key in ("method", "path", "handler", "group", "summary", "responses"):
+        if not route.get(key):
+            fail(f"{where}: {key} is missing")
+    unknown = set(route) - {"method", "path", "handler", "group", "summary", "description", "query", "request",
+                            "responses", "errors", "error_shape", "large_body"}
+    if unknown:
+        fail(f"{where}: unknown keys {sorted(unknown)}")
+    if route["method"] not in METHODS:
+        fail(f"{where}: unknown method")
+    for name in path_parameters(route):
+        if name not in parameters:
+            fail(f"{where}: parameter {name} is not described")
+    names = [s for r in route["responses"].values() for s in as_list(r)]
+    if "request" in route:
+        names.append(route["request"]["schema"])
+    for name in names:
+        if name not in schemas and name != "binary" and not name.startswith("text:"):
+            fail(f"{where}: unknown schema {name}")
+    if route.get("error_shape", "native") not in ("native", "oip"):
+        fail(f"{where}: unknown error_shape")
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def path_parameters(route):
+    return re.findall(r"{(\w+)}", route["path"])
+
+
+def error_schema(route):
+    return {"oip": "ErrorOip"}.get(route.get("error_shape"), "ErrorNative")
+
+
+# ---- the C route table
+
+def source(routes, *_):
+    lines = ["/* Generated from spec/routes.toml; do not edit. */", '#include "api/api.h"', ""]
+    for handler in sorted({r["handler"] for r in routes}):
+        lines.append(f"sw_http_handler {handler};")
+    lines += ["", "const struct sw_route sw_api_routes[] = {"]
+    for index, route in enumerate(routes):
+        shape = "SW_ERROR_" + route.get("error_shape", "native").upper()
+        large = "true" if route.get("large_body") else "false"
+        lines.append(f"    {{SW_HTTP_{route['method']}, \"{route['path']}\", {route['handler']}, {shape}, {index}, {large}}},")
+    lines += ["};", "", f"const size_t sw_api_route_count = {len(routes)};", ""]
+    return "\n".join(lines)
+
+
+# ---- OpenAPI
+
+def content(schema):
+    if schema.startswith("text:"):
+        return schema[5:], {"schema": {"type": "string"}}
+    if schema == "binary":
+        return "application/octet-stream", {"schema": {"type": "string", "contentEncoding": "binary"}}
+    return "application/json", {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+
+
+def operation_id(route):
+    words = re.findall(r"\w+", route["path"].replace("{", "by_")) or ["root"]
+    return "_".join([route["method"].lower()] + words)
+
+
+def request_body(request):
+    body = {"required": bool(request.get("required")), "content": {}}
+    for media in request.get("media", ["application/json"]):
+        if media == "application/json":
+            body["content"][media] = {"schema": {"$ref": f"#/components/schemas/{request['schema']}"}}
+        else:
+            body["content"][media] = {"schema": {"type": "string", "contentEncoding": "binary"}}
+    return body
+
+
+def operation(route, parameters):
+    op = {"operationId": operation_id(route), "tags": [route["group"]], "summary": route["summary"]}
+    if route.get("description"):
+        op["description"] = route["description"]
+    params = [{"name": n, "in": "path", "required": True, "description": parameters[n]["description"],
+               "schema": parameters[n]["schema"]} for n in path_parameters(route)]
+    params += [{"name": q["name"], "in": "query", "description": q["description"], "schema": {"type": "string"}}
+               for q in route.get("query", [])]
+    if params:
+        op["parameters"] = params
+    if "request" in route:
+        op["requestBody"] = request_body(route["request"])
+    op["responses"] = {}
+    for status, schemas in route["responses"].items():
+        op["responses"][str(status)] = {"description": STATUS_TEXT[int(status)],
+                                        "content": dict(content(s) for s in as_list(schemas))}
+    error = {"application/json": {"schema": {"$ref": f"#/components/schemas/{error_schema(route)}"}}}
+    for status in route.get("errors", []):
+        op["responses"].setdefault(str(status), {"description": STATUS_TEXT[status], "content": error})
+    op["responses"]["default"] = {"description": "Any other error", "content": error}
+    return op
+
+
+def document(routes, parameters, schemas, version):
+    paths = {}
+    for route in routes:
+        paths.setdefault(route["path"], {})[route["method"].lower()] = operation(route, parameters)
+    groups = list(dict.fromkeys(r["group"] for r in routes))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Slipway", "version": version,
+                 "description": "Serves ONNX models over HTTP.",
+                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": g} for g in groups],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def openapi(routes, parameters, schemas, version):
+    text = json.dumps(document(routes, parameters, schemas, version), separators=(",", ":"), ensure_ascii=True)
+    lines = ["/* Generated from spec/routes.toml and spec/schemas.json; do not edit. */", '#include "api/api.h"', "",
+             "const char sw_api_openapi_json[] ="]
+    for i in range(0, len(text), 100):
+        piece = text[i:i + 100].replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?")
+        lines.append(f'    "{piece}"')
+    lines[-1] += ";"
+    return "\n".join(lines) + "\n"
+
+
+def as_json(routes, parameters, schemas, version):
+    return json.dumps(document(routes, parameters, schemas, version), indent=2) + "\n"
+
+
+# ---- reference
+
+def doc_route(route, parameters):
+    lines = [f"### `{route['method']} {route['path']}`", "", route["summary"] + "."]
+    if route.get("description"):
+        lines += ["", route["description"].strip()]
+    rows = [(n, "path", parameters[n]["description"]) for n in path_parameters(route)]
+    rows += [(q["name"], "query", q["description"]) for q in route.get("query", [])]
+    if rows:
+        lines += ["", "| parameter | in | meaning |", "| --- | --- | --- |"]
+        lines += [f"| `{name}` | {where} | {text} |" for name, where, text in rows]
+    if "request" in route:
+        request = route["request"]
+        media = ", ".join(f"`{m}`" for m in request.get("media", ["application/json"]))
+        need = "" if request.get("required") else ", may be left out"
+        lines += ["", f"Body: [`{request['schema']}`](#{request['schema'].lower()}){need} ({media})."]
+    lines += ["", "| status | body |", "| --- | --- |"]
+    for status, schemas in route["responses"].items():
+        bodies = []
+        for s in as_list(schemas):
+            known = not (s.startswith("text:") or s == "binary")
+            bodies.append(f"[`{s}`](#{s.lower()})" if known else f"`{content(s)[0]}`")
+        lines.append(f"| {status} | {' or '.join(bodies)} |")
+    name = error_schema(route)
+    for status in route.get("errors", []):
+        lines.append(f"| {status} {STATUS_TEXT[status].lower()} | [`{name}`](#{name.lower()}) |")
+    return lines + [""]
+
+
+def doc(routes, parameters, schemas, *_):
+    lines = ["# HTTP interface", "",
+             "Generated from `spec/routes.toml` and `spec/schemas.json`; the same as `/openapi.json`.", "",
+             "Every answer carries `X-Request-Id`; answers of inference routes carry `X-Model-Version`. GET routes also "
+             "answer HEAD. Errors that any route may answer: 400, 408, 413, 415, 429, 431, 500 and 503; what the codes mean "
+             "stands in the error reference.", ""]
+    for group in dict.fromkeys(r["group"] for r in routes):
+        lines += [f"## {group}", ""]
+        for route in (r for r in routes if r["group"] == group):
+            lines += doc_route(route, parameters)
+    lines += ["## Schemas", ""]
+    for name, schema in schemas.items():
+        text = json.dumps(schema, indent=2).replace("#/components/schemas/", "#/")
+        lines += [f"### {name}", "", "```json", text, "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main():
+    if len(sys.argv) < 6:
+        sys.exit(__doc__)
+    kind, routes_path, schemas_path, errors_path, output = sys.argv[1:6]
+    version = sys.argv[6] if len(sys.argv) > 6 else "0"
+    routes, parameters, schemas = load(routes_path, schemas_path, errors_path)
+    make = {"source": source, "openapi": openapi, "json": as_json, "doc": doc}.get(kind)
+    if not make:
+        sys.exit(__doc__)
+    with open(output, "w", encoding="utf-8") as f:
+        f.write(make(routes, parameters, schemas, version))
+
+
+if __name__ == "__main__":
+    main()
