@@ -77,7 +77,7 @@ def main():
         folder = pathlib.Path(tmp)
         models = test_models(folder / "models")
         model = models / "mlp_45.onnx"
-        expected = json.loads((models / "mlp_45.expected.json").read_text())
+        expected = json.loads((models / "mlp_45.golden.jsonl").read_text().splitlines()[0])
         starts = [start_once(model, expected, folder) for _ in range(args.starts)]
         server = slipway([model], folder)
         try:

@@ -84,8 +84,11 @@ link_system() { # path
     found=$(library_version "$1") || { failed "$1: $found"; return 1; }
     at_least "$found" "$minimum" || { failed "$1: version $found, at least $minimum is needed"; return 1; }
     # (Sources are called in conditions, where `set -e` does not act: hence the chains.)
-    mkdir -p "$target" && ln -sfn "$1" "$library.new" && mv -T "$library.new" "$library" && write_stamp "$found" "$1" ||
-        { failed "$1: cannot be linked at $library"; return 1; }
+    if ! { mkdir -p "$target" && ln -sfn "$1" "$library.new" && mv -T "$library.new" "$library" &&
+        write_stamp "$found" "$1"; }; then
+        failed "$1: cannot be linked at $library"
+        return 1
+    fi
     say "$found of the system: $1"
 }
 
@@ -122,8 +125,11 @@ take() { # file source: moves a library out of the cache into its place
     local found
     found=$(library_version "$1") || { failed "$2: the library does not load: $found"; return 1; }
     [[ $found == "$version" ]] || { failed "$2: the library says version $found, expected $version"; return 1; }
-    mkdir -p "$target" && chmod 755 "$1" && touch "$1" && mv -fT "$1" "$library" && write_stamp "$version" "$2" ||
-        { failed "$2: cannot be put at $library"; return 1; }
+    if ! { mkdir -p "$target" && chmod 755 "$1" && touch "$1" && mv -fT "$1" "$library" &&
+        write_stamp "$version" "$2"; }; then
+        failed "$2: cannot be put at $library"
+        return 1
+    fi
     say "$version from $2"
 }
 

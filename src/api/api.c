@@ -1,4 +1,5 @@
-/* The API object: its life, what it notes when a model becomes ready and when an answer is sent (metrics, access log). */
+/* The API object: its life, and what it notes when a model becomes ready and when an answer is sent (metrics, access
+ * log). */
 #include "api/api.h"
 
 #include "api/api_internal.h"
@@ -20,6 +21,7 @@ sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **re
     pthread_mutex_init(&api->scrape_lock, NULL);
     sw_map_init(&api->models);
     api->none = sw_api_model_create(api, NULL, 0);
+    sw_metrics_add_process(options->metrics);
     sw_metrics_on_scrape(options->metrics, sw_api_scrape, api);
     *ret = api;
     return SW_OK;

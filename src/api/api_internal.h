@@ -4,12 +4,14 @@
 #define SW_API_API_INTERNAL_H
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "api/api.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "spec/routes.h"
 #include "tensor/oip_tensor.h"
 
 #define SW_API_JSON "application/json"
@@ -54,7 +56,7 @@ enum sw_api_phase { SW_API_QUEUE, SW_API_PRE, SW_API_RUN, SW_API_POST };
 /* One inference as it is counted; times in nanoseconds. */
 struct sw_api_sample {
     sw_status status;
-    uint64_t rows;       /* in all executions */
+    uint64_t rows; /* in all executions */
     uint64_t executions;
     uint64_t batch_size; /* of each execution */
     uint64_t total_ns;
@@ -156,9 +158,9 @@ bool sw_api_is_ready(struct sw_api *api, struct sw_arena *arena, const char **re
 
 struct sw_predict_call {
     struct sw_api_call call;
-    bool columnar;  /* "inputs" asked for, answered with "outputs" */
-    bool each;      /* one run a row */
-    bool strip;     /* each: dimension 0 of an output is the 1 that the row did not spell out */
+    bool columnar; /* "inputs" asked for, answered with "outputs" */
+    bool each;     /* one run a row */
+    bool strip;    /* each: dimension 0 of an output is the 1 that the row did not spell out */
     size_t rows;
 };
 

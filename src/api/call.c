@@ -1,9 +1,9 @@
 /* One inference, from the body to the answer: the way of a request through every protocol that runs models.
  *
- * sw_api_call_start (I/O thread) acquires the model and then decides twice where the work happens. A long JSON body goes
- * to the executor unparsed; any other body is parsed at once, and then runs right here when the model is known to be
- * quick for that many rows, else on the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is encoded
- * where the model ran.
+ * sw_api_call_start (I/O thread) acquires the model and then decides twice where the work happens. A long JSON body
+ * goes to the executor unparsed; any other body is parsed at once, and then runs right here when the model is known to
+ * be quick for that many rows, else on the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is
+ * encoded where the model ran.
  *
  * The call lives in the exchange's arena. The model's reference is dropped when the arena is reset, after the runtime's
  * own output buffers (clean-ups run newest first), because parts of the answer may lie in them. */
@@ -44,9 +44,9 @@ static uint64_t work_factor(const struct sw_api_call *call) {
 /* Input steps (image decoders) are not part of run_ns and may take long: never on an I/O thread. */
 static bool runs_inline(const struct sw_api_call *call) {
     const struct sw_model *model = call->model;
-    return model->run_ns > 0 && !model->input_step &&
-           work_factor(call) < call->api->options.inline_ns_max / model->run_ns + 1 &&
-           model->run_ns < call->api->options.inline_ns_max;
+    uint64_t max = call->api->options.inline_ns_max;
+    return model->run_ns > 0 && model->run_ns < max && !model->input_step &&
+           work_factor(call) <= (max - 1) / model->run_ns;
 }
 
 static uint64_t batch_size(const struct sw_api_call *call) {
@@ -239,7 +239,8 @@ sw_status sw_api_body_as_element(struct sw_api_call *call, struct sw_error *err)
     }
     SW_TRY(sw_tensor_alloc(t, &call->x->arena, sw_str_of(spec->name), SW_DTYPE_BYTES, shape, spec->rank, err));
     if (t->count != 1) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "input '%s' takes %zu elements, a body is one", spec->name, t->count);
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "input '%s' takes %zu elements, a body is one", spec->name,
+                       t->count);
     }
     *(struct sw_str *)t->data = call->x->body;
     return sw_api_one_run(call, t, 1, err);

@@ -1,9 +1,9 @@
 /* Statistics of a model version: series of the metrics registry, and the counters behind the statistics extension.
  *
- * Made when a version is first loaded, kept as long as the API, so that a reload counts on and a request may still count
- * after its model is gone. Counters are sharded by thread; a shard's updates are relaxed atomic additions on lines that
- * other threads rarely touch. Series of requests are made at their first use: (route, method, status) are small closed
- * sets, so what this allocates is bounded. */
+ * Made when a version is first loaded, kept as long as the API, so that a reload counts on and a request may still
+ * count after its model is gone. Counters are sharded by thread; a shard's updates are relaxed atomic additions on
+ * lines that other threads rarely touch. Series of requests are made at their first use: (route, method, status) are
+ * small closed sets, so what this allocates is bounded. */
 #include "api/api_internal.h"
 #include "base/thread.h"
 #include "tensor/number.h"
@@ -11,8 +11,8 @@
 enum { SHARDS = 8, BATCH_SIZES = 16, METHODS = SW_HTTP_OTHER + 1 };
 
 /* Statuses the server answers with; others share the last slot. */
-static const int statuses[] = {200, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 413, 415,
-                               417, 422, 429, 431, 500, 501, 503, 504};
+static const int statuses[] = {200, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409,
+                               413, 415, 417, 422, 429, 431, 500, 501, 503, 504};
 enum { STATUS_SLOTS = SW_COUNTOF(statuses) + 2 }; /* + nothing was answered, + any other */
 
 /* Executions of one batch size; the first BATCH_SIZES sizes that a shard sees are told apart. */
@@ -33,8 +33,8 @@ struct sw_api_routes_row {
     _Atomic(struct sw_series *) durations[METHODS];
 };
 
-static struct sw_series *find_series(struct sw_metrics *metrics, _Atomic(struct sw_series *) *slot, enum sw_metric metric,
-                                     const char *const *labels) {
+static struct sw_series *find_series(struct sw_metrics *metrics, _Atomic(struct sw_series *) *slot,
+                                     enum sw_metric metric, const char *const *labels) {
     struct sw_series *series = atomic_load_explicit(slot, memory_order_acquire);
     if (SW_UNLIKELY(!series)) {
         /* Two threads may both come here: the registry gives both the same series. */
@@ -45,8 +45,8 @@ static struct sw_series *find_series(struct sw_metrics *metrics, _Atomic(struct 
 }
 
 static void make_phases(struct sw_api *api, struct sw_api_model *m) {
-    static const char *const names[] = {[SW_API_QUEUE] = "queue", [SW_API_PRE] = "pre", [SW_API_RUN] = "run",
-                                        [SW_API_POST] = "post"};
+    static const char *const names[] = {
+        [SW_API_QUEUE] = "queue", [SW_API_PRE] = "pre", [SW_API_RUN] = "run", [SW_API_POST] = "post"};
     for (size_t i = 0; i < SW_COUNTOF(names); i++) {
         const char *labels[] = {m->name, m->version_text, names[i]};
         m->phases[i] = sw_metrics_series(api->options.metrics, SW_METRIC_SLIPWAY_INFERENCE_DURATION_SECONDS, labels);
@@ -152,8 +152,9 @@ void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct
     add(&shard->fail, 1);
     add(&shard->fail_ns, s->total_ns);
     const char *labels[] = {m->name, m->version_text, sw_status_name(s->status)};
-    sw_series_add(find_series(api->options.metrics, &m->failures[s->status], SW_METRIC_SLIPWAY_INFERENCE_FAILURES_TOTAL,
-                              labels), 1);
+    sw_series_add(
+        find_series(api->options.metrics, &m->failures[s->status], SW_METRIC_SLIPWAY_INFERENCE_FAILURES_TOTAL, labels),
+        1);
 }
 
 /* ---- requests */
@@ -207,14 +208,16 @@ void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const s
     }
     sw_series_add(atomic_load_explicit(requests, memory_order_acquire), 1);
     const char *labels[] = {method, route};
-    sw_series_observe_ns(find_series(api->options.metrics, &row->durations[x->method],
-                                     SW_METRIC_HTTP_REQUEST_DURATION_SECONDS, labels), duration_ns);
+    sw_series_observe_ns(
+        find_series(api->options.metrics, &row->durations[x->method], SW_METRIC_HTTP_REQUEST_DURATION_SECONDS, labels),
+        duration_ns);
 }
 
 /* ---- the statistics extension */
 
 struct totals {
-    uint64_t success, success_ns, fail, fail_ns, queue_ns, input_ns, infer_ns, output_ns, rows, executions, last_wall_ms;
+    uint64_t success, success_ns, fail, fail_ns, queue_ns, input_ns, infer_ns, output_ns, rows, executions,
+        last_wall_ms;
     struct {
         uint64_t size, count, input_ns, infer_ns, output_ns;
     } batches[SHARDS * BATCH_SIZES];
@@ -285,7 +288,8 @@ void sw_api_model_write_stats(const struct sw_api_model *m, struct sw_buf *out) 
     sw_api_put_string(out, "name", m->name);
     sw_buf_append_c(out, ',');
     sw_api_put_string(out, "version", m->version_text);
-    sw_buf_printf(out, ",\"last_inference\":%llu,\"inference_count\":%llu,\"execution_count\":%llu,\"inference_stats\":{",
+    sw_buf_printf(out,
+                  ",\"last_inference\":%llu,\"inference_count\":%llu,\"execution_count\":%llu,\"inference_stats\":{",
                   (unsigned long long)t.last_wall_ms, (unsigned long long)t.rows, (unsigned long long)t.executions);
     put_duration(out, "success", t.success, t.success_ns);
     sw_buf_append_c(out, ',');

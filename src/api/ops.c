@@ -3,9 +3,10 @@
 
 enum sw_http_result sw_api_index(struct sw_http_exchange *x) {
     static const char text[] =
-        "{\"name\":\"slipway\",\"version\":\"" SW_VERSION "\",\"links\":{\"health\":\"/health\",\"metrics\":\"/metrics\","
+        "{\"name\":\"slipway\",\"version\":\"" SW_VERSION
+        "\",\"links\":{\"health\":\"/health\",\"metrics\":\"/metrics\","
         "\"models\":\"/models/versions\",\"open_inference_protocol\":\"/v2\",\"openapi\":\"/openapi.json\"}}";
-    sw_http_reply(x, 200, SW_API_JSON, SW_STR(text));
+    sw_http_reply(x, 200, SW_API_JSON, (struct sw_str){text, sizeof text - 1});
     return SW_HTTP_DONE;
 }
 
@@ -80,6 +81,7 @@ enum sw_http_result sw_api_health_ready(struct sw_http_exchange *x) {
     SW_LIT(&out, "{\"ready\":false,");
     sw_api_put_string(&out, "reason", reason);
     sw_buf_append_c(&out, '}');
+    x->error = SW_E_UNAVAILABLE;
     return sw_api_reply(x, 503, &out);
 }
 
@@ -118,8 +120,10 @@ enum sw_http_result sw_api_health(struct sw_http_exchange *x) {
     struct sw_buf out;
     sw_api_buf(x, &out);
     sw_buf_printf(&out, "{\"status\":\"%s\",\"version\":\"" SW_VERSION "\",\"uptime_seconds\":%llu.%03u,\"models\":[",
-                  draining ? "draining" : ready ? "ok" : "not_ready", (unsigned long long)(uptime_ms / 1000),
-                  (unsigned)(uptime_ms % 1000));
+                  draining ? "draining"
+                  : ready  ? "ok"
+                           : "not_ready",
+                  (unsigned long long)(uptime_ms / 1000), (unsigned)(uptime_ms % 1000));
     put_health_rows(&out, rows, count);
     SW_LIT(&out, "]}");
     return sw_api_reply(x, 200, &out);

@@ -25,9 +25,6 @@ enum sw_http_result sw_api_reply(struct sw_http_exchange *x, int status, const s
 }
 
 enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
-    if (err->code == SW_E_TOO_MANY_REQUESTS) {
-        sw_http_add_header(x, "Retry-After", "1");
-    }
     sw_http_reply_error(x, err);
     return SW_HTTP_DONE;
 }

@@ -35,7 +35,8 @@ static void collect(void *arg, const struct sw_repository_row *from) {
     }
     if (c->count == c->capacity) {
         size_t capacity = c->capacity ? c->capacity * 2 : 16;
-        struct sw_api_row *rows = sw_arena_grow(c->arena, c->rows, c->capacity * sizeof *rows, capacity * sizeof *rows, 16);
+        struct sw_api_row *rows = sw_arena_grow(c->arena, c->rows, c->capacity * sizeof *rows, capacity * sizeof *rows,
+                                                16);
         if (!rows) {
             c->failed = true;
             return;

@@ -72,8 +72,25 @@ static void *take(struct sw_arena_chunk *chunk, size_t start, size_t size) {
     return chunk->data + start;
 }
 
+/* Frees the chunks that nothing was taken from since the last reset. */
+static void drop_unused(struct sw_arena *arena) {
+    for (struct sw_arena_chunk **link = &arena->chunks; *link;) {
+        struct sw_arena_chunk *chunk = *link;
+        if (chunk->used == 0) {
+            *link = chunk->next;
+            arena->allocated -= chunk->size;
+            sw_free(chunk);
+        } else {
+            link = &chunk->next;
+        }
+    }
+}
+
 static struct sw_arena_chunk *add_chunk(struct sw_arena *arena, size_t size) {
     size_t want = size < CHUNK_MIN ? CHUNK_MIN : size;
+    if (arena->limit && (want > arena->limit || arena->allocated > arena->limit - want)) {
+        drop_unused(arena); /* what was kept over a reset must not make a request fail that a new arena could serve */
+    }
     if (arena->limit && (want > arena->limit || arena->allocated > arena->limit - want)) {
         if (size > arena->limit || arena->allocated > arena->limit - size) {
             return NULL;

@@ -38,6 +38,7 @@ bool sw_buf_reserve(struct sw_buf *buf, size_t extra) {
     size_t capacity = buf->capacity + buf->capacity / 2;
     capacity = capacity < need ? need : capacity;
     capacity = capacity < 256 ? 256 : capacity;
+    capacity = capacity > buf->max ? buf->max + 1 : capacity;
     char *data = buf->arena ? sw_arena_grow(buf->arena, buf->data, buf->capacity, capacity, 16)
                             : sw_realloc(buf->data, capacity);
     if (!data) {

@@ -19,9 +19,14 @@ static sw_status read_all(int fd, const char *path, size_t max_bytes, struct sw_
         return sw_fail(err, SW_E_TOO_LARGE, "%s: %lld bytes, at most %zu are read", path, (long long)st.st_size, max_bytes);
     }
     for (;;) {
-        size_t room = (size_t)st.st_size > buf->len ? (size_t)st.st_size - buf->len : 1;
+        /* One byte more than expected, to meet the end without growing; files of /proc say size 0. */
+        size_t room = (size_t)st.st_size > 0 && (size_t)st.st_size >= buf->len ? (size_t)st.st_size - buf->len + 1 : 4096;
+        room = room > buf->max - buf->len ? buf->max - buf->len : room;
+        if (room == 0) {
+            return sw_fail(err, SW_E_TOO_LARGE, "%s: more than %zu bytes", path, max_bytes);
+        }
         if (!sw_buf_reserve(buf, room)) {
-            return sw_fail(err, SW_E_TOO_LARGE, "%s: grew beyond %zu bytes while being read", path, max_bytes);
+            return sw_fail(err, SW_E_UNAVAILABLE, "%s: out of memory", path);
         }
         ssize_t n = read(fd, buf->data + buf->len, room);
         if (n < 0 && errno == EINTR) {
@@ -44,7 +49,8 @@ sw_status sw_file_read(const char *path, size_t max_bytes, struct sw_buf *ret_bu
         return sw_fail(err, errno == ENOENT || errno == ENOTDIR ? SW_E_NOT_FOUND : SW_E_IO, "%s: %s", path, strerror(errno));
     }
     struct sw_buf buf;
-    sw_buf_init(&buf, max_bytes + 1);
+    SW_ASSERT(max_bytes < SIZE_MAX / 2);
+    sw_buf_init(&buf, max_bytes + 1); /* the byte more tells a file of max_bytes from a longer one */
     sw_status status = read_all(fd, path, max_bytes, &buf, err);
     close(fd);
     if (status) {

@@ -48,7 +48,8 @@ static void rebuild(struct sw_map *map) {
         }
     }
     map->used = live;
-    if (live == map->capacity) {
+    /* Grown when more than three quarters live, so that putting and removing at the edge does not rebuild each time. */
+    if (live >= map->capacity / 4 * 3) {
         map->capacity = map->capacity ? map->capacity * 2 : 8;
         map->entries = sw_xrealloc(map->entries, map->capacity * sizeof *map->entries);
     }

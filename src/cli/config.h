@@ -8,8 +8,11 @@
 #define SW_CLI_CONFIG_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "spec/config.h"
 
 enum sw_config_type {

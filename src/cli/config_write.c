@@ -9,13 +9,20 @@ static const char *shown(const struct sw_config *config, size_t i) {
     return sw_config_keys[i].secret && config->values[i].text[0] ? "********" : config->values[i].text;
 }
 
-/* Appends a scalar so that it reads back as text: quoted unless plainly a word or path. */
+/* May the text stand without quotes in YAML and still be read as text? Words and paths may; numbers may not. */
+static bool is_plain(const char *text) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/";
+    static const char others[] = "0123456789_.-";
+    size_t letter = strcspn(text, letters), n = 0;
+    while (text[n] && (strchr(letters, text[n]) || strchr(others, text[n]))) {
+        n++;
+    }
+    return text[0] && text[0] != '-' && text[letter] && !text[n] && strcmp(text, "off") != 0;
+}
+
 static void append_scalar(struct sw_buf *out, const struct sw_config_key_info *key, const char *text) {
     bool is_text = key->type == SW_CONFIG_TEXT || key->type == SW_CONFIG_PATH || key->type == SW_CONFIG_CHOICE;
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./";
-    bool quote = is_text && (!text[0] || strspn(text, plain) != strlen(text) || !strpbrk(text, "abcdefghijklmnop"
-                             "qrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/") || !strcmp(text, "off"));
-    if (quote) {
+    if (is_text && !is_plain(text)) {
         sw_buf_append_json(out, sw_str_of(text)); /* JSON strings are YAML strings */
     } else {
         sw_buf_append_str(out, sw_str_of(text));

@@ -183,7 +183,7 @@ sw_status sw_args_parse(struct sw_args *ret, int argc, char *const *argv, struct
     if (argv[1][0] == '-') {
         return sw_fail(err, SW_E_USAGE, "expected a command before %s", argv[1]);
     }
-    int i;
+    int i = 0;
     SW_TRY(find_command(argc, argv, &ret->command, &i, err));
     ret->given = sw_xcalloc((size_t)argc, sizeof *ret->given);
     ret->positional = sw_xcalloc((size_t)argc, sizeof *ret->positional);

@@ -57,6 +57,8 @@ struct sw_http_connection {
         unsigned long long word;
         uint64_t since_ns;    /* options.clock, when the word was seen first */
         uint64_t acknowledged; /* bytes the peer has acknowledged */
+        unsigned long long drain_word;
+        uint64_t drain_ns; /* real time, the same for draining */
     } seen;
 };
 
@@ -115,7 +117,7 @@ struct sw_http_io {
     _Alignas(SW_CACHE_LINE) atomic_uint busy; /* requests between their handler's start and their answer */
 };
 
-struct linger {
+struct lingering {
     int fd;
     uint64_t deadline_ns; /* real time */
 };
@@ -140,7 +142,7 @@ struct sw_http_server {
     pthread_mutex_t lock; /* inbox */
     int inbox[LINGER_MAX]; /* descriptors to read empty and close */
     size_t inbox_count;
-    struct linger linger[LINGER_MAX]; /* acceptor only */
+    struct lingering linger[LINGER_MAX]; /* acceptor only */
     size_t linger_count;
 };
 

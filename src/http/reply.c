@@ -130,7 +130,7 @@ void sw_http_reply_status(struct sw_http_exchange *x, sw_status code, const char
 }
 
 void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip) {
-    char own_id[33], body_text[1024], head[256];
+    char own_id[33], body_text[1024], head[512];
     if (!request_id || !*request_id) {
         sw_random_id(own_id);
         request_id = own_id;

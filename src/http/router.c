@@ -67,7 +67,7 @@ static struct node *add_edge(struct edge **edges, size_t *count, struct sw_str t
 
 static void insert(struct node *node, const struct sw_route *route) {
     struct sw_str rest = sw_str_of(route->path), segment;
-    SW_ASSERT(rest.len && rest.data[0] == '/' && route->method < METHOD_COUNT);
+    SW_ASSERT(rest.len && rest.data[0] == '/' && route->method <= SW_HTTP_OTHER);
     rest = (struct sw_str){rest.data + 1, rest.len - 1};
     size_t params = 0;
     while (rest.data) {

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/yaml.h"
 #include "pipeline/params.h"
 #include "pipeline/step.h"
 

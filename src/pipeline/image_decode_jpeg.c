@@ -7,11 +7,18 @@
 #include <setjmp.h>
 #include <stdio.h>
 
-#include <jerror.h>
 #include <jpeglib.h>
 
 #include "base/memory.h"
 #include "pipeline/image.h"
+
+/* The message codes alone: the header's macros use functions that are banned here (see the header on re-inclusion). */
+#define JERROR_H
+#define JMESSAGE(code, string) code,
+enum {
+#include <jerror.h>
+    MESSAGE_CODES
+};
 
 enum {
     MEMORY_BASE = 32 << 20,    /* of libjpeg, and as much a pixel: */
@@ -31,6 +38,7 @@ struct decoder {
     struct sw_image *image;
     uint8_t *row; /* CMYK only */
     int scans_max;
+    int orientation;
     bool out_of_memory;
     char reason[JMSG_LENGTH_MAX];
 };
@@ -39,12 +47,17 @@ static struct decoder *decoder_of(j_common_ptr jpeg) {
     return jpeg->client_data;
 }
 
-static void on_error(j_common_ptr jpeg) {
+SW_NORETURN static void on_error(j_common_ptr jpeg) {
     struct decoder *d = decoder_of(jpeg);
     int code = jpeg->err->msg_code;
     d->out_of_memory = code == JERR_OUT_OF_MEMORY;
     jpeg->err->format_message(jpeg, d->reason);
     longjmp(d->jump, 1);
+}
+
+SW_NORETURN static void raise_error(struct decoder *d, int code) {
+    d->errors.msg_code = code;
+    on_error((j_common_ptr)&d->jpeg);
 }
 
 static void on_message(j_common_ptr jpeg, int level) {
@@ -150,7 +163,7 @@ static void read_rows(struct decoder *d) {
         uint8_t *out = image->pixels + d->jpeg.output_scanline * stride;
         JSAMPROW row = d->row ? d->row : out;
         if (jpeg_read_scanlines(&d->jpeg, &row, 1) != 1) {
-            ERREXIT(&d->jpeg, JERR_INPUT_EMPTY);
+            raise_error(d, JERR_INPUT_EMPTY);
         }
         if (d->row) {
             cmyk_to_rgb(d->row, out, image->width, d->jpeg.saw_Adobe_marker);
@@ -168,7 +181,7 @@ static void choose_color(struct decoder *d, uint32_t *ret_channels) {
         break;
     case JCS_CMYK:
     case JCS_YCCK: jpeg->out_color_space = JCS_CMYK; break;
-    case JCS_UNKNOWN: ERREXIT(jpeg, JERR_CONVERSION_NOTIMPL); break;
+    case JCS_UNKNOWN: raise_error(d, JERR_CONVERSION_NOTIMPL); break;
     default: jpeg->out_color_space = JCS_RGB; break;
     }
 }
@@ -189,16 +202,17 @@ static sw_status decode(struct decoder *d, struct sw_str encoded, struct sw_erro
         jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
     }
     if (jpeg_read_header(jpeg, TRUE) != JPEG_HEADER_OK) {
-        ERREXIT(jpeg, JERR_NO_IMAGE);
+        raise_error(d, JERR_NO_IMAGE);
     }
     choose_color(d, &channels);
+    d->orientation = find_orientation(jpeg); /* finishing frees the markers */
     SW_TRY(sw_image_alloc(d->image, "JPEG", jpeg->image_width, jpeg->image_height, channels, d->limits, err));
     size_t pixels = (size_t)jpeg->image_width * jpeg->image_height;
     jpeg->mem->max_memory_to_use = (long)(MEMORY_BASE + MEMORY_PER_PIXEL * pixels);
     size_t scans = SCAN_PIXELS / pixels;
     d->scans_max = scans < SCANS_MIN ? SCANS_MIN : scans > SCANS_MAX ? SCANS_MAX : (int)scans;
     if (jpeg->out_color_space == JCS_CMYK && !(d->row = sw_malloc((size_t)jpeg->image_width * 4))) {
-        ERREXIT1(jpeg, JERR_OUT_OF_MEMORY, 0);
+        raise_error(d, JERR_OUT_OF_MEMORY);
     }
     jpeg_start_decompress(jpeg);
     read_rows(d);
@@ -216,8 +230,7 @@ sw_status sw_image_decode_jpeg(struct sw_str encoded, const struct sw_image_limi
     d.errors.output_message = no_output;
     d.progress.progress_monitor = on_progress;
     sw_status status = decode(&d, encoded, err);
-    int orientation = status || !limits->exif_orientation ? 1 : find_orientation(&d.jpeg);
     jpeg_destroy_decompress(&d.jpeg);
     sw_free(d.row);
-    return status || orientation == 1 ? status : orient(image, orientation, err);
+    return status || d.orientation == 1 ? status : orient(image, d.orientation, err);
 }

@@ -5,8 +5,8 @@
 #include "base/memory.h"
 #include "pipeline/image.h"
 
-/* Ancillary chunks (colour profiles, texts) are bounded: they expand when compressed. */
-enum { CHUNK_BYTES_MAX = 33 << 20, CHUNK_CACHE_MAX = 8 << 20, CHUNKS_MAX = 100000 };
+/* Ancillary chunks (colour profiles, texts) are bounded, alone and together: they expand when compressed. */
+enum { CHUNK_BYTES_MAX = 8 << 20, CHUNK_CACHE_MAX = 16 << 20, CHUNKS_MAX = 100000 };
 
 static sw_status fault(int code, struct sw_error *err) {
     return sw_fail(err, code == SPNG_EMEM ? SW_E_UNAVAILABLE : SW_E_UNPROCESSABLE, "PNG cannot be decoded: %s",

@@ -1,12 +1,14 @@
 /* A loaded model version: session, steps, served signature. Immutable after load; reference counted.
  *
  * Load order: bundle, session, steps (served signature), warm-up run where every free dimension is 1 (measures
- * run_ns), golden answers. A model that fails any of these is never served. */
+ * run_ns), golden answers. A model that fails any of these is never served, but for the warm-up: a model that fails on
+ * zeros is served with run_ns 0 and the reason in warmup_note. */
 #ifndef SW_PIPELINE_MODEL_H
 #define SW_PIPELINE_MODEL_H
 
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "engine/engine.h"
 #include "pipeline/bundle.h"
 #include "pipeline/step.h"
@@ -21,11 +23,13 @@ struct sw_model {
     size_t output_step_count;
     struct sw_tensor_specs inputs;  /* served: what callers send */
     struct sw_tensor_specs outputs; /* served: what they get */
-    uint64_t run_ns;        /* median of the warm-up runs of one row */
+    uint64_t run_ns;        /* median of the warm-up runs of one row; 0: unknown */
     uint64_t load_ns;       /* wall time of the load */
     uint64_t loaded_wall_ms; /* when */
     size_t golden_count;
     bool batchable;         /* dimension 0 of every input and output is free */
+    char *warmup_note;      /* why run_ns is 0 (a model may refuse all-zero inputs of size 1), or NULL */
+    uint32_t *every_output; /* 0 .. outputs of the session - 1 */
     void *attachment;       /* of the layer above (metrics); not owned */
     atomic_long references;
     struct sw_model *retired_next; /* of rollout/repository: links models that wait to be unloaded */
@@ -51,7 +55,8 @@ struct sw_inference {
     size_t input_count;
     const uint32_t *wanted;   /* in: indices into model->outputs; NULL: all */
     size_t wanted_count;
-    struct sw_tensor *outputs; /* out: in the order wanted, in the arena */
+    struct sw_tensor *outputs; /* out: in the order wanted, in the arena; one the graph left out (optional) has dtype
+                                  SW_DTYPE_INVALID */
     size_t output_count;
     uint64_t pre_ns, run_ns, post_ns; /* out */
 };
@@ -68,7 +73,8 @@ SW_MUST_CHECK sw_status sw_model_infer(const struct sw_model *model, struct sw_i
 SW_MUST_CHECK sw_status sw_golden_check(const struct sw_model *model, struct sw_clock *clock, size_t *ret_count,
                                         struct sw_error *err);
 
-/* Zero tensors (BYTES: empty strings) that fit the session's own inputs, free dimensions 1: for warm-up and bench. */
+/* Zero tensors (BYTES: empty strings) that fit the specs, free dimensions free_size: for warm-up and bench. One a spec,
+ * in order; optional inputs included. */
 SW_MUST_CHECK sw_status sw_model_zero_inputs(const struct sw_tensor_specs *specs, int64_t free_size,
                                              struct sw_arena *arena, struct sw_tensor **ret, struct sw_error *err);
 

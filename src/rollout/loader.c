@@ -1,8 +1,7 @@
 /* The loader thread: the only one that loads and unloads models.
  *
  * It pops jobs. After each it also unloads the models whose last reference went on some request's thread; when it
- * sleeps meanwhile, the address of repository->wake in the queue wakes it. A queue too full for that address means that
- * it is awake and will look anyway.
+ * sleeps meanwhile, the address of repository->wake in the queue wakes it; at most one is queued at a time.
  *
  * A version, and the functions behind the transitions:
  *
@@ -259,8 +258,9 @@ void *loader_run(void *arg) {
     void *item;
     while ((item = sw_queue_pop(repository->jobs))) {
         if (item == &repository->wake) {
-            /* Cleared before the list is read: a release after that queues the address again. */
-            atomic_store(&repository->wake_queued, false);
+            /* Before the list is read: a release after this queues the address again. An exchange, not a store, so that
+             * what a releaser that saw `true` put on the list is visible here. */
+            (void)atomic_exchange(&repository->wake_queued, false);
         } else {
             run_job(repository, item);
         }

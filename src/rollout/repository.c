@@ -26,7 +26,7 @@ sw_status sw_repository_create(const struct sw_repository_options *options, stru
     pthread_mutex_init(&repository->control, NULL);
     sw_map_init(&repository->entries);
     atomic_store(&repository->snapshot, snapshot_create(&repository->entries));
-    repository->jobs = sw_queue_create(JOBS_MAX);
+    repository->jobs = sw_queue_create(JOBS_MAX + 1); /* and a place for &wake */
     sw_status status = sw_thread_start(&repository->loader, "sw-loader", LOADER_NICE, loader_run, repository, err);
     if (status) {
         snapshot_destroy(atomic_load(&repository->snapshot));
@@ -121,8 +121,9 @@ void sw_repository_release(struct sw_repository *repository, struct sw_model *mo
         model->retired_next = head;
     } while (!atomic_compare_exchange_weak_explicit(&repository->retired, &head, model, memory_order_release,
                                                     memory_order_relaxed));
-    if (!atomic_exchange(&repository->wake_queued, true) && !sw_queue_push(repository->jobs, &repository->wake)) {
-        atomic_store(&repository->wake_queued, false); /* full: the loader is busy and looks after its job */
+    if (!atomic_exchange(&repository->wake_queued, true)) {
+        /* There is room, submit leaves it. Refused only when closed: then the destroyer unloads. */
+        (void)sw_queue_push(repository->jobs, &repository->wake);
     }
 }
 
@@ -234,8 +235,8 @@ static sw_status list_directory(const struct sw_repository *repository, const ch
 }
 
 sw_status sw_repository_add_directory(struct sw_repository *repository, const char *dir, struct sw_error *err) {
-    char **paths;
-    size_t count;
+    char **paths = NULL;
+    size_t count = 0;
     SW_TRY(list_directory(repository, dir, &paths, &count, err));
     sw_status first = SW_OK;
     for (size_t i = 0; i < count; i++) {
@@ -266,7 +267,7 @@ static sw_status submit(struct sw_repository *repository, enum job_kind kind, st
     struct entry *entry = sw_map_get(&repository->entries, name);
     *job = (struct job){kind, entry, done, arg};
     /* The lock is held over the push, so that the loader cannot finish the job before it is marked. */
-    bool queued = entry && sw_queue_push(repository->jobs, job);
+    bool queued = entry && sw_queue_len(repository->jobs) < JOBS_MAX && sw_queue_push(repository->jobs, job);
     if (queued) {
         entry->wanted = kind == JOB_LOAD;
         for (size_t i = 0; i < entry->version_count && kind == JOB_LOAD; i++) {

@@ -24,17 +24,26 @@ SW_MUST_CHECK sw_status sw_repository_create(const struct sw_repository_options 
                                              struct sw_error *err);
 void sw_repository_destroy(struct sw_repository *repository); /* no request is running */
 
-/* Makes a model known without loading it: a bundle folder, a model file, or a folder of numbered version folders
- * (name/1, name/2, ...), each a bundle. *ret_name (borrowed, lives as long as the repository) may be NULL. */
+/* Makes a model known without loading it: a bundle folder, a model file, a folder that holds one model file, or a folder
+ * of numbered version folders (name/1, name/2, ...), each like one of these. *ret_name (borrowed, lives as long as the
+ * repository) may be NULL. SW_E_CONFLICT, naming both paths, when the name is taken. */
 SW_MUST_CHECK sw_status sw_repository_add(struct sw_repository *repository, const char *path, const char **ret_name,
                                           struct sw_error *err);
-/* Adds every sub-folder and model file of a directory; one that cannot be read is known as UNAVAILABLE with its reason. */
+/* Adds every sub-folder and model file of a directory, hidden ones left out; one that cannot be read is known by its
+ * file name as UNAVAILABLE with its reason. SW_E_CONFLICT when two share a name: the first in order of path stays and
+ * the rest is added. */
 SW_MUST_CHECK sw_status sw_repository_add_directory(struct sw_repository *repository, const char *dir,
                                                     struct sw_error *err);
 
 /* Load (or load anew: the new one is published before the old one goes) every version of a known model / unload it.
  * `done` is called once, on the loader thread, with the outcome. A refused submit (unknown name, queue full) returns an
- * error and does not call it. */
+ * error and does not call it; a job that destroy finds still waiting ends with SW_E_UNAVAILABLE.
+ *
+ * A load reads the model's folder again: new versions join, versions whose folder went are unloaded. It tries every
+ * version and fails with the reason of the first that could not be loaded; the others serve all the same, and a
+ * version that served before goes on doing so with its reason saying that the reload failed. An unload ends when no new
+ * request can reach the model; without requests in flight its memory is back by then, else the versions stay UNLOADING
+ * until the last of them has ended. Unloading what is not loaded succeeds. */
 typedef void sw_repository_done(void *arg, sw_status status, const struct sw_error *err);
 SW_MUST_CHECK sw_status sw_repository_load(struct sw_repository *repository, struct sw_str name,
                                            sw_repository_done *done, void *arg, struct sw_error *err);
@@ -52,7 +61,8 @@ SW_MUST_CHECK sw_status sw_repository_acquire(struct sw_repository *repository, 
                                               struct sw_str version, struct sw_model **ret, struct sw_error *err);
 void sw_repository_release(struct sw_repository *repository, struct sw_model *model);
 
-/* Every known model version, for index and metrics: calls fn for each under the control lock (not the request path). */
+/* Every known model version, for index and metrics: calls fn for each, by model as added and ascending version, under the
+ * control lock (not the request path). fn must not call the repository. */
 struct sw_repository_row {
     const char *name;
     int64_t version;
@@ -63,7 +73,8 @@ struct sw_repository_row {
 void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, const struct sw_repository_row *row),
                         void *arg);
 
-/* True when every model asked to load is READY (and at least nothing is LOADING). */
+/* True when every version of every model asked to load is READY and nothing is LOADING. A version that serves while it
+ * is reloaded, or after its reload failed, is READY. */
 bool sw_repository_ready(struct sw_repository *repository);
 
 #endif

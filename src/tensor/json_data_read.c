@@ -2,9 +2,20 @@
  *
  * A run is the elements of one innermost array, or of the whole flat array. There is one run reader a data type, made
  * from a macro so that conversion and loop are one piece of machine code; nested levels above it recurse at most
- * SW_RANK_MAX deep. A run reader stops at the first byte it cannot use and leaves the diagnosis to cold code. */
+ * SW_RANK_MAX deep. A run reader stops at the first byte it cannot use and leaves the diagnosis to cold code.
+ *
+ * Where one number ends is where the next begins: done naively, each waits for the one before it. So the commas of 64
+ * bytes are found first, and every number between two of them is read on its own; that it ends at its comma is
+ * checked, and predicted. The last number of a run, and whatever is laid out otherwise, goes the plain way. */
 #include "tensor/json.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "tensor/number_internal.h"
+
+enum { BLOCK = 64 };
 
 /* One read: what and how far. */
 struct reader {
@@ -25,8 +36,36 @@ SW_INLINE const char *skip_blanks(const char *p, const char *end) {
     return p;
 }
 
-/* Element readers: the byte behind the element, or NULL. */
+/* Bit i: byte p[i] is a comma. 64 bytes are read. */
+SW_INLINE uint64_t comma_bits(const char *p) {
+    uint64_t bits = 0;
+#ifdef __SSE2__
+    const __m128i comma = _mm_set1_epi8(',');
+    for (int i = 0; i < 4; i++) {
+        __m128i found = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)), comma);
+        bits |= (uint64_t)(uint32_t)_mm_movemask_epi8(found) << (16 * i);
+    }
+#else
+    for (int i = 0; i < 8; i++) {
+        uint64_t v = sw_load_word(p + 8 * i) ^ 0x2c2c2c2c2c2c2c2cu, low = 0x7f7f7f7f7f7f7f7fu;
+        uint64_t zero = ~(((v & low) + low) | v | low) >> 7; /* bit 0 of each byte that was a comma */
+        bits |= (zero * 0x0102040810204080u >> 56) << (8 * i);
+    }
+#endif
+    return bits;
+}
+
+/* Element readers, two a data type. read_x: the byte behind the element at p, or NULL. token_x: the same for an element
+ * that probably ends at token_end, with SW_TOKEN_SLACK more bytes behind it. */
 SW_INLINE const char *read_fp32(const char *p, const char *end, float *out) {
+    return sw_read_float(p, end, out);
+}
+
+SW_INLINE const char *token_fp32(const char *p, const char *token_end, const char *end, float *out) {
+    struct sw_decimal d;
+    if (SW_LIKELY(sw_scan_token(p, token_end, &d))) {
+        return SW_LIKELY(sw_decimal_float(&d, p, token_end, out)) ? token_end : NULL;
+    }
     return sw_read_float(p, end, out);
 }
 
@@ -34,8 +73,16 @@ SW_INLINE const char *read_fp64(const char *p, const char *end, double *out) {
     return sw_read_double(p, end, out);
 }
 
-#define DEFINE_INT(NAME, TYPE, MIN, MAX)                                       \
-    SW_INLINE const char *NAME(const char *p, const char *end, TYPE *out) {    \
+SW_INLINE const char *token_fp64(const char *p, const char *token_end, const char *end, double *out) {
+    struct sw_decimal d;
+    if (SW_LIKELY(sw_scan_token(p, token_end, &d))) {
+        return SW_LIKELY(sw_decimal_double(&d, p, token_end, out)) ? token_end : NULL;
+    }
+    return sw_read_double(p, end, out);
+}
+
+#define DEFINE_INT(KIND, TYPE, MIN, MAX)                                       \
+    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) { \
         int64_t value;                                                         \
         p = sw_read_int(p, end, (MIN), (MAX), &value);                         \
         if (SW_LIKELY(p)) {                                                    \
@@ -43,8 +90,8 @@ SW_INLINE const char *read_fp64(const char *p, const char *end, double *out) {
         }                                                                      \
         return p;                                                              \
     }
-#define DEFINE_UINT(NAME, TYPE, MAX)                                           \
-    SW_INLINE const char *NAME(const char *p, const char *end, TYPE *out) {    \
+#define DEFINE_UINT(KIND, TYPE, MAX)                                           \
+    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) { \
         uint64_t value;                                                        \
         p = sw_read_uint(p, end, (MAX), &value);                               \
         if (SW_LIKELY(p)) {                                                    \
@@ -52,14 +99,26 @@ SW_INLINE const char *read_fp64(const char *p, const char *end, double *out) {
         }                                                                      \
         return p;                                                              \
     }
-DEFINE_INT(read_int8, int8_t, INT8_MIN, INT8_MAX)
-DEFINE_INT(read_int16, int16_t, INT16_MIN, INT16_MAX)
-DEFINE_INT(read_int32, int32_t, INT32_MIN, INT32_MAX)
-DEFINE_INT(read_int64, int64_t, INT64_MIN, INT64_MAX)
-DEFINE_UINT(read_uint8, uint8_t, UINT8_MAX)
-DEFINE_UINT(read_uint16, uint16_t, UINT16_MAX)
-DEFINE_UINT(read_uint32, uint32_t, UINT32_MAX)
-DEFINE_UINT(read_uint64, uint64_t, UINT64_MAX)
+DEFINE_INT(int8, int8_t, INT8_MIN, INT8_MAX)
+DEFINE_INT(int16, int16_t, INT16_MIN, INT16_MAX)
+DEFINE_INT(int32, int32_t, INT32_MIN, INT32_MAX)
+DEFINE_INT(int64, int64_t, INT64_MIN, INT64_MAX)
+DEFINE_UINT(uint8, uint8_t, UINT8_MAX)
+DEFINE_UINT(uint16, uint16_t, UINT16_MAX)
+DEFINE_UINT(uint32, uint32_t, UINT32_MAX)
+DEFINE_UINT(uint64, uint64_t, UINT64_MAX)
+#define TOKEN_LIKE_ANY(KIND, TYPE)                                                                              \
+    SW_INLINE const char *token_##KIND(const char *p, const char *token_end, const char *end, TYPE *out) {      \
+        return read_##KIND(p, end, out);                                                                        \
+    }
+TOKEN_LIKE_ANY(int8, int8_t)
+TOKEN_LIKE_ANY(int16, int16_t)
+TOKEN_LIKE_ANY(int32, int32_t)
+TOKEN_LIKE_ANY(int64, int64_t)
+TOKEN_LIKE_ANY(uint8, uint8_t)
+TOKEN_LIKE_ANY(uint16, uint16_t)
+TOKEN_LIKE_ANY(uint32, uint32_t)
+TOKEN_LIKE_ANY(uint64, uint64_t)
 
 SW_INLINE const char *read_bool(const char *p, const char *end, uint8_t *out) {
     if (end - p >= 4 && memcmp(p, "true", 4) == 0) {
@@ -72,6 +131,7 @@ SW_INLINE const char *read_bool(const char *p, const char *end, uint8_t *out) {
     }
     return NULL;
 }
+TOKEN_LIKE_ANY(bool, uint8_t)
 
 /* Where a run stopped. `count` elements were stored; `at` is the first byte not used: behind the last element and its
  * blanks (and behind its comma when bad_element), or at an element that could not be read. */
@@ -82,36 +142,48 @@ struct stop {
 };
 
 /* Reads elements with commas between them until no comma follows or `room` are stored. */
-#define DEFINE_RUN(NAME, TYPE, READ)                                                             \
-    static struct stop NAME(const char *p, const char *end, void *data, size_t room) {           \
+#define DEFINE_RUN(KIND, TYPE)                                                                   \
+    static struct stop run_##KIND(const char *p, const char *end, void *data, size_t room) {     \
         TYPE *out = data;                                                                        \
         size_t i = 0;                                                                            \
+        for (const char *block = p; end - block >= BLOCK + SW_TOKEN_SLACK; block += BLOCK) {     \
+            for (uint64_t commas = comma_bits(block); commas; commas &= commas - 1) {            \
+                const char *comma = block + __builtin_ctzll(commas);                             \
+                if (SW_UNLIKELY(i == room) ||                                                    \
+                    SW_UNLIKELY(token_##KIND(skip_blanks(p, end), comma, end, &out[i]) != comma)) { \
+                    goto plain;                                                                  \
+                }                                                                                \
+                i++;                                                                             \
+                p = comma + 1;                                                                   \
+            }                                                                                    \
+        }                                                                                        \
+    plain:                                                                                       \
         while (i < room) {                                                                       \
             p = skip_blanks(p, end);                                                             \
-            const char *next = READ(p, end, &out[i]);                                            \
+            const char *next = read_##KIND(p, end, &out[i]);                                     \
             if (SW_UNLIKELY(!next)) {                                                            \
                 return (struct stop){p, i, true};                                                \
             }                                                                                    \
             i++;                                                                                 \
             p = skip_blanks(next, end);                                                          \
             if (SW_UNLIKELY(p == end || *p != ',') || i == room) {                               \
-                break;                                                                           \
+                return (struct stop){p, i, false};                                               \
             }                                                                                    \
             p++;                                                                                 \
         }                                                                                        \
-        return (struct stop){p, i, false};                                                       \
+        return (struct stop){p - 1, i, false}; /* the blocks ended with a comma behind the last that fits */ \
     }
-DEFINE_RUN(run_bool, uint8_t, read_bool)
-DEFINE_RUN(run_uint8, uint8_t, read_uint8)
-DEFINE_RUN(run_uint16, uint16_t, read_uint16)
-DEFINE_RUN(run_uint32, uint32_t, read_uint32)
-DEFINE_RUN(run_uint64, uint64_t, read_uint64)
-DEFINE_RUN(run_int8, int8_t, read_int8)
-DEFINE_RUN(run_int16, int16_t, read_int16)
-DEFINE_RUN(run_int32, int32_t, read_int32)
-DEFINE_RUN(run_int64, int64_t, read_int64)
-DEFINE_RUN(run_fp32, float, read_fp32)
-DEFINE_RUN(run_fp64, double, read_fp64)
+DEFINE_RUN(bool, uint8_t)
+DEFINE_RUN(uint8, uint8_t)
+DEFINE_RUN(uint16, uint16_t)
+DEFINE_RUN(uint32, uint32_t)
+DEFINE_RUN(uint64, uint64_t)
+DEFINE_RUN(int8, int8_t)
+DEFINE_RUN(int16, int16_t)
+DEFINE_RUN(int32, int32_t)
+DEFINE_RUN(int64, int64_t)
+DEFINE_RUN(fp32, float)
+DEFINE_RUN(fp64, double)
 
 static struct stop run(const char *p, const char *end, enum sw_dtype dtype, void *data, size_t room) {
     switch (dtype) {
@@ -146,9 +218,9 @@ static sw_status number_fault(struct reader *r, const char *text_end) {
                     !memchr(p, 'E', (size_t)(text_end - p));
     bool floating = t->dtype == SW_DTYPE_FP32 || t->dtype == SW_DTYPE_FP64;
     struct sw_str number = {p, (size_t)(text_end - p) > 40 ? 40 : (size_t)(text_end - p)};
-    return sw_json_fail(r->json, TENSOR_FMT "element %zu: " SW_STR_FMT " %s %s", SW_STR_ARG(t->name), r->done,
-                        SW_STR_ARG(number), floating || integral ? "is out of range for" : "is not an integer, as",
-                        floating || integral ? sw_dtype_name(t->dtype) : "the datatype asks for");
+    return sw_json_fail(r->json, TENSOR_FMT "element %zu: " SW_STR_FMT " is %s %s", SW_STR_ARG(t->name), r->done,
+                        SW_STR_ARG(number), floating || integral ? "out of range of" : "no integer, which is needed for",
+                        sw_dtype_name(t->dtype));
 }
 
 /* Says what stands at the cursor where element r->done should. */
@@ -207,6 +279,13 @@ SW_COLD static sw_status count_fault(struct reader *r, uint32_t level, size_t wa
                         "%zu", SW_STR_ARG(t->name), r->done, level, c == ',' ? "more than" : "only", got, shape, want);
 }
 
+/* Something stands in an array that the shape wants empty. */
+SW_COLD static sw_status not_empty_fault(struct reader *r) {
+    char text[128];
+    return sw_json_fail(r->json, TENSOR_FMT "data has elements, shape %s asks for none", SW_STR_ARG(r->t->name),
+                        sw_shape_format(r->t->shape, r->t->rank, text, sizeof text));
+}
+
 /* Elements r->done .. r->done + room - 1 at most; the cursor ends behind them. *ret_count: how many. */
 static sw_status read_run(struct reader *r, size_t room, size_t *ret_count) {
     struct sw_json *json = r->json;
@@ -256,11 +335,7 @@ static sw_status read_exact(struct reader *r, uint32_t level, size_t want) {
     }
     char c = sw_json_peek(r->json);
     if (SW_UNLIKELY(got != want || c != ']')) {
-        if (want == 0 && c != ']') {
-            return sw_json_fail(r->json, TENSOR_FMT "data where the shape asks for no element",
-                                SW_STR_ARG(r->t->name));
-        }
-        return count_fault(r, level, want, got);
+        return want == 0 ? not_empty_fault(r) : count_fault(r, level, want, got);
     }
     r->json->p++;
     return SW_OK;
@@ -284,7 +359,7 @@ static sw_status read_nested(struct reader *r, uint32_t level) {
         SW_TRY(read_nested(r, level + 1));
     }
     if (sw_json_peek(r->json) != ']') {
-        return count_fault(r, level, want, want);
+        return want == 0 ? not_empty_fault(r) : count_fault(r, level, want, want);
     }
     r->json->p++;
     return SW_OK;
@@ -398,6 +473,9 @@ static sw_status infer_level(struct inference *in, uint32_t level) {
         SW_TRY(infer_row(in, &got));
     } else if (innermost) {
         size_t want = (size_t)t->shape[level];
+        if (want == 0) {
+            return ragged(in, level, 1);
+        }
         SW_TRY(make_room(in, want));
         SW_TRY(read_run(r, want, &got));
     } else {
@@ -412,9 +490,9 @@ static sw_status infer_level(struct inference *in, uint32_t level) {
     if (in->known[level] && got != (size_t)t->shape[level]) {
         return ragged(in, level, got);
     }
-    if (sw_json_peek(r->json) != ']') {
-        return in->known[level] && *r->json->p == ',' ? ragged(in, level, got + 1)
-                                                      : count_fault(r, level, got, got);
+    char c = sw_json_peek(r->json);
+    if (c != ']') {
+        return in->known[level] && c == ',' ? ragged(in, level, got + 1) : count_fault(r, level, got, got);
     }
     r->json->p++;
     t->shape[level] = (int64_t)got;

@@ -141,39 +141,68 @@ SW_INLINE double sw_decimal_easy(const struct sw_decimal *d) {
     return SW_LIKELY(d->exponent <= 0) ? value / sw_power_double[-d->exponent] : value * sw_power_double[d->exponent];
 }
 
-SW_INLINE const char *sw_read_double(const char *p, const char *end, double *ret) {
-    struct sw_decimal d;
-    const char *next = sw_scan_number(p, end, &d);
-    if (SW_UNLIKELY(!next)) {
-        return NULL;
+SW_INLINE bool sw_decimal_double(const struct sw_decimal *d, const char *text, const char *text_end, double *ret) {
+    if (SW_LIKELY(sw_decimal_is_easy(d))) {
+        double value = sw_decimal_easy(d);
+        *ret = d->negative ? -value : value;
+        return true;
     }
-    if (SW_LIKELY(sw_decimal_is_easy(&d))) {
-        double value = sw_decimal_easy(&d);
-        *ret = d.negative ? -value : value;
-        return next;
-    }
-    return sw_decimal_double_hard(&d, p, next, ret) ? next : NULL;
+    return sw_decimal_double_hard(d, text, text_end, ret);
 }
 
 /* The easy double is the decimal rounded to 53 bits. Rounding it again to 24 bits gives what rounding the decimal at
  * once gives, unless the double lies exactly between two floats: then the digits lost in the first rounding would have
  * decided. That case goes the hard way. All easy values other than 0 lie in [1e-22, 9.1e37], so no subnormals here. */
-SW_INLINE const char *sw_read_float(const char *p, const char *end, float *ret) {
-    struct sw_decimal d;
-    const char *next = sw_scan_number(p, end, &d);
-    if (SW_UNLIKELY(!next)) {
-        return NULL;
-    }
-    if (SW_LIKELY(sw_decimal_is_easy(&d))) {
-        double value = sw_decimal_easy(&d);
+SW_INLINE bool sw_decimal_float(const struct sw_decimal *d, const char *text, const char *text_end, float *ret) {
+    if (SW_LIKELY(sw_decimal_is_easy(d))) {
+        double value = sw_decimal_easy(d);
         uint64_t bits;
         memcpy(&bits, &value, sizeof bits);
         if (SW_LIKELY((bits & 0x1fffffff) != 0x10000000)) {
-            *ret = (float)(d.negative ? -value : value);
-            return next;
+            *ret = (float)(d->negative ? -value : value);
+            return true;
         }
     }
-    return sw_decimal_float_hard(&d, p, next, ret) ? next : NULL;
+    return sw_decimal_float_hard(d, text, text_end, ret);
+}
+
+SW_INLINE const char *sw_read_double(const char *p, const char *end, double *ret) {
+    struct sw_decimal d;
+    const char *next = sw_scan_number(p, end, &d);
+    return SW_LIKELY(next) && SW_LIKELY(sw_decimal_double(&d, p, next, ret)) ? next : NULL;
+}
+
+SW_INLINE const char *sw_read_float(const char *p, const char *end, float *ret) {
+    struct sw_decimal d;
+    const char *next = sw_scan_number(p, end, &d);
+    return SW_LIKELY(next) && SW_LIKELY(sw_decimal_float(&d, p, next, ret)) ? next : NULL;
+}
+
+/* A number of the form -d.ddd with 1 to 16 digits behind the point, which ends exactly at token_end; at least
+ * SW_TOKEN_SLACK bytes behind that are readable. false: it has another form, or none. */
+enum { SW_TOKEN_SLACK = 8 };
+SW_INLINE bool sw_scan_token(const char *p, const char *token_end, struct sw_decimal *ret) {
+    ret->negative = *p == '-';
+    p += ret->negative;
+    uint64_t first = (unsigned char)(*p - '0');
+    size_t count = (size_t)(token_end - p) - 2; /* huge when the token is too short */
+    if (SW_UNLIKELY(first > 9 || p[1] != '.' || count - 1 > 15)) {
+        return false;
+    }
+    uint64_t head = sw_load_word(p + 2) ^ 0x3030303030303030u, digits, others;
+    if (count <= 8) {
+        head <<= 64 - 8 * count;
+        others = sw_nondigits(head);
+        digits = sw_eight_digits(head);
+    } else {
+        uint64_t tail = (sw_load_word(p + 10) ^ 0x3030303030303030u) << (128 - 8 * count);
+        others = sw_nondigits(head) | sw_nondigits(tail);
+        digits = sw_eight_digits(head) * sw_power_integer[count - 8] + sw_eight_digits(tail);
+    }
+    ret->digits = first * sw_power_integer[count] + digits;
+    ret->exponent = -(int64_t)count;
+    ret->cut = false;
+    return SW_LIKELY(!others);
 }
 
 /* Digits of a JSON integer (no sign) at p. NULL: malformed, a fraction or exponent follows, or above UINT64_MAX. */

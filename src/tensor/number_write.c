@@ -7,10 +7,12 @@
  * rounded up to 64 or 128 bits, cut, and made odd when something was cut off ("round to odd"), which keeps every
  * comparison with a multiple of 4 true.
  *
- * The digits are then padded to 9 or 17, written eight at a time, and trailing zeros left off. */
+ * The digits are then padded to 9 or 17, made text eight at a time, and trailing zeros left off. */
 #include "tensor/number.h"
 
 #include "tensor/number_internal.h"
+
+#define ASCII_ZEROS 0x3030303030303030u
 
 /* value = digits * 10^exponent */
 struct shortest {
@@ -36,24 +38,20 @@ struct scaled {
     uint64_t lower, value, upper;
 };
 
-/* `even`: the ends of the interval round to v too. */
+/* `even`: the ends of the interval round to v too. Which of the candidates wins is as good as random, hence no
+ * branches. */
 SW_INLINE struct shortest choose(struct scaled x, bool even, int k) {
     uint64_t lower = x.lower + !even, upper = x.upper - !even;
-    uint64_t s = x.value / 4;
-    if (SW_LIKELY(s >= 10)) {
-        uint64_t tens = s / 10;
-        bool below = lower <= 40 * tens, above = 40 * tens + 40 <= upper;
-        if (below != above) {
-            return (struct shortest){tens + above, k + 1};
-        }
-    }
+    uint64_t s = x.value / 4, tens = s / 10;
+    bool tens_below = lower <= 40 * tens, tens_above = 40 * tens + 40 <= upper;
     bool below = lower <= 4 * s, above = 4 * s + 4 <= upper;
-    if (below != above) {
-        return (struct shortest){s + above, k};
-    }
     uint64_t middle = 4 * s + 2;
-    bool up = x.value > middle || (x.value == middle && (s & 1));
-    return (struct shortest){s + up, k};
+    bool nearer_above = (x.value > middle) | ((x.value == middle) & (s & 1));
+    bool one_inside = below ^ above;
+    uint64_t ones = s + ((one_inside & above) | (!one_inside & nearer_above));
+    bool use_tens = (s >= 10) & (tens_below ^ tens_above);
+    uint64_t mask = 0 - (uint64_t)use_tens;
+    return (struct shortest){(ones & ~mask) | ((tens + tens_above) & mask), k + use_tens};
 }
 
 /* floor(g * c / 2^64), odd when inexact. g is rounded up, hence "> 1". */
@@ -122,35 +120,66 @@ SW_INLINE int significant(uint64_t word) {
     return word ? 8 - (__builtin_clzll(word) >> 3) : 0;
 }
 
-/* Text of `count` digits (no trailing zeros) whose decimal point stands behind the first `point` of them, as
- * JavaScript's Number.prototype.toString lays it out. `digits` has `room` readable bytes, count <= room. */
-SW_INLINE char *lay_out(char *out, const char *digits, int room, int count, int point) {
-    if (SW_LIKELY(point <= 0 && point > -6)) {
-        memcpy(out, "0.000000", 8);
-        out += 2 - point;
-        memcpy(out, digits, (size_t)room);
-        return out + count;
-    }
-    if (SW_LIKELY(point > 0 && point <= 21)) {
-        memcpy(out, digits, (size_t)room);
-        if (point < count) {
-            memcpy(out + point + 1, digits + point, (size_t)(count - point));
-            out[point] = '.';
-            return out + count + 1;
-        }
-        memset(out + count, '0', (size_t)(point - count));
-        return out + point;
-    }
-    *out++ = digits[0];
-    if (count > 1) {
-        *out++ = '.';
-        memcpy(out, digits + 1, (size_t)(count - 1));
-        out += count - 1;
-    }
-    int exponent = point - 1;
+/* "e-12" */
+static char *put_exponent(char *out, int exponent) {
     *out++ = 'e';
     *out++ = exponent < 0 ? '-' : '+';
     return sw_format_uint(out, (uint64_t)(exponent < 0 ? -exponent : exponent));
+}
+
+/* Significant digits in text: `first`, then those of `rest` (eight each, in order of memory, zeros behind the end).
+ * `count` of them matter; the decimal point stands behind the first `point`. */
+struct digits {
+    char first;
+    uint64_t rest[2];
+    int count, point;
+};
+
+SW_INLINE void put_digits(char *out, const struct digits *d, bool wide) {
+    *out = d->first;
+    store_word(out + 1, d->rest[0]);
+    if (wide) {
+        store_word(out + 9, d->rest[1]);
+    }
+}
+
+/* The digits behind the point, which stands behind 1 to 16 others. */
+SW_INLINE void put_fraction(char *out, const struct digits *d, bool wide) {
+    unsigned shift = 8 * (unsigned)(d->point - 1);
+    if (wide) {
+        unsigned __int128 rest = ((unsigned __int128)d->rest[1] << 64 | d->rest[0]) >> shift;
+        store_word(out, (uint64_t)rest);
+        store_word(out + 8, (uint64_t)(rest >> 64));
+    } else {
+        store_word(out, d->rest[0] >> shift);
+    }
+}
+
+/* Lays the digits out as JavaScript's Number.prototype.toString does. `wide`: rest[1] is used. Stores whole words and
+ * reads none back; what is written behind the end does not matter. */
+SW_INLINE char *lay_out(char *out, const struct digits *d, bool wide) {
+    if (SW_LIKELY(d->point <= 0 && d->point > -6)) {
+        memcpy(out, "0.000000", 8);
+        out += 2 - d->point;
+        put_digits(out, d, wide);
+        return out + d->count;
+    }
+    if (SW_LIKELY(d->point > 0 && d->point < d->count)) {
+        put_digits(out, d, wide);
+        put_fraction(out + d->point + 1, d, wide);
+        out[d->point] = '.';
+        return out + d->count + 1;
+    }
+    if (d->point > 0 && d->point <= 21) {
+        put_digits(out, d, wide);
+        memset(out + (wide ? 17 : 9), '0', wide ? 4 : 12);
+        return out + d->point;
+    }
+    put_digits(out + 1, d, wide);
+    out[0] = d->first;
+    out[1] = '.';
+    out += d->count > 1 ? d->count + 1 : 1;
+    return put_exponent(out, d->point - 1);
 }
 
 /* "-0.0" with its point: readers that take "-0" for an integer would lose the sign. */
@@ -170,14 +199,18 @@ char *sw_format_float(char *out, float value) {
     }
     *out = '-';
     out += negative;
+    if (bits < 0x4b800000 && (float)(int32_t)value == value) { /* an integer below 2^24 */
+        return sw_format_uint(out, (uint64_t)(negative ? -(int32_t)value : (int32_t)value));
+    }
     struct shortest s = shortest_float(bits);
     int length = digit_count(s.digits);
     uint32_t nine = (uint32_t)(s.digits * sw_power_integer[9 - length]);
     uint64_t rest = split_eight(nine % 100000000);
-    char digits[16];
-    digits[0] = (char)('0' + nine / 100000000);
-    store_word(digits + 1, rest | 0x3030303030303030u);
-    return lay_out(out, digits, 9, 1 + significant(rest), s.exponent + length);
+    struct digits d = {.first = (char)('0' + nine / 100000000),
+                       .rest = {rest | ASCII_ZEROS},
+                       .count = 1 + significant(rest),
+                       .point = s.exponent + length};
+    return lay_out(out, &d, false);
 }
 
 char *sw_format_double(char *out, double value) {
@@ -195,13 +228,12 @@ char *sw_format_double(char *out, double value) {
     int length = digit_count(s.digits);
     uint64_t all = s.digits * sw_power_integer[17 - length];
     uint64_t nine = all / 100000000;
-    uint64_t middle = split_eight((uint32_t)(nine % 100000000)), rest = split_eight((uint32_t)(all % 100000000));
-    char digits[24];
-    digits[0] = (char)('0' + nine / 100000000);
-    store_word(digits + 1, middle | 0x3030303030303030u);
-    store_word(digits + 9, rest | 0x3030303030303030u);
-    int count = rest ? 9 + significant(rest) : 1 + significant(middle);
-    return lay_out(out, digits, 17, count, s.exponent + length);
+    uint64_t middle = split_eight((uint32_t)(nine % 100000000)), last = split_eight((uint32_t)(all % 100000000));
+    struct digits d = {.first = (char)('0' + nine / 100000000),
+                       .rest = {middle | ASCII_ZEROS, last | ASCII_ZEROS},
+                       .count = last ? 9 + significant(last) : 1 + significant(middle),
+                       .point = s.exponent + length};
+    return lay_out(out, &d, true);
 }
 
 char *sw_format_uint(char *out, uint64_t value) {
@@ -209,13 +241,13 @@ char *sw_format_uint(char *out, uint64_t value) {
     if (SW_LIKELY(value < 100000000)) {
         uint64_t word = split_eight((uint32_t)value);
         int zeros = word ? __builtin_ctzll(word) >> 3 : 7;
-        store_word(out, (word | 0x3030303030303030u) >> (8 * zeros));
+        store_word(out, (word | ASCII_ZEROS) >> (8 * zeros));
         return out + 8 - zeros;
     }
-    store_word(digits + 16, split_eight((uint32_t)(value % 100000000)) | 0x3030303030303030u);
+    store_word(digits + 16, split_eight((uint32_t)(value % 100000000)) | ASCII_ZEROS);
     value /= 100000000;
-    store_word(digits + 8, split_eight((uint32_t)(value % 100000000)) | 0x3030303030303030u);
-    store_word(digits, split_eight((uint32_t)(value / 100000000)) | 0x3030303030303030u);
+    store_word(digits + 8, split_eight((uint32_t)(value % 100000000)) | ASCII_ZEROS);
+    store_word(digits, split_eight((uint32_t)(value / 100000000)) | ASCII_ZEROS);
     int zeros = 0;
     while (digits[zeros] == '0') {
         zeros++;

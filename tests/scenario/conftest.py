@@ -45,6 +45,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def binary():
     path = Path(os.environ.get("SLIPWAY_BIN") or ROOT / "build" / "slipway").resolve()
     assert os.access(path, os.X_OK), f"{path} is not there: run `make build`"
+    library = ROOT / "third_party" / "onnxruntime" / "libonnxruntime.so"
+    if path.parent.parent != ROOT and library.exists():  # a build elsewhere does not find it by itself
+        os.environ.setdefault("SLIPWAY_ORT_LIB", str(library))
     return path
 
 

@@ -136,14 +136,14 @@ def test_oip_body(client, name):
 
 
 def test_missing_input_is_named(shared, start_server, test_models):
-    with start_server(test_models / "two_io.onnx").client() as client:
-        meta = client.get("/v2/models/two_io").json()
+    with start_server(test_models / "add_sub.onnx").client() as client:
+        meta = client.get("/v2/models/add_sub").json()
         first = meta["inputs"][0]
         shape = [abs(d) for d in first["shape"]]
         count = 1
         for d in shape:
             count *= d
-        answer = client.infer("two_io", [tensor(first["name"], shape, first["datatype"], [1] * count)])
+        answer = client.infer("add_sub", [tensor(first["name"], shape, first["datatype"], [1] * count)])
         assert answer.status == 400
         assert meta["inputs"][1]["name"] in answer.json()["error"]
 
@@ -273,18 +273,16 @@ def test_body_over_the_limit(shared, client):
 
 
 def test_model_that_fails_at_run_time(start_server, test_models):
-    with start_server(test_models / "run_fails.onnx", test_models / "nan_out.onnx").client() as client:
-        for name in ("run_fails", "nan_out"):
-            spec = client.get(f"/v2/models/{name}").json()["inputs"][0]
-            shape = [abs(d) if d != -1 else 1 for d in spec["shape"]]
-            count = 1
-            for d in shape:
-                count *= d
-            bad = client.infer(name, [tensor(spec["name"], shape, spec["datatype"], [-1] * count)])
+    failing = {"gather": tensor("index", [1], "INT64", [99]), "log_nan": tensor("x", [2, 1], "FP32", [1, -1])}
+    with start_server(test_models / "gather.onnx", test_models / "log_nan.onnx").client() as client:
+        for name, bad_input in failing.items():
+            bad = client.infer(name, [bad_input])
             assert bad.status == 500, repr(bad)
-            assert name == "run_fails" or "NaN" in bad.json()["error"], repr(bad)
+            assert name == "gather" or "NaN" in bad.json()["error"], repr(bad)
             stats = client.get(f"/v2/models/{name}/stats").json()["model_stats"][0]
             assert stats["inference_stats"]["fail"]["count"] == 1
+            good = {**bad_input, "data": [1] * len(bad_input["data"])}
+            assert client.infer(name, [good]).status == 200
         assert client.get("/health/ready").status == 200
 
 

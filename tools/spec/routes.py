@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """spec/routes.toml and spec/schemas.json -> the route table (C), the OpenAPI document (C), the reference (Markdown).
 
-Usage: routes.py {source|openapi|json|doc} ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
+Usage: routes.py {header|source|openapi|json|doc} ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
 
-source: sw_api_routes[]; openapi: sw_api_openapi_json as C; json: the same document as a file; doc: docs/reference/http.md.
+header: prototypes of the handlers; source: sw_api_routes[]; openapi: sw_api_openapi_json as C;
+json: the same document as a file; doc: docs/reference/http.md.
 """
 import json
 import re
@@ -92,16 +93,23 @@ def error_schema(route):
 
 # ---- the C route table
 
+def header(routes, *_):
+    lines = ["/* Generated from spec/routes.toml; do not edit. */", "#ifndef SW_SPEC_ROUTES_H",
+             "#define SW_SPEC_ROUTES_H", "", '#include "http/http.h"', ""]
+    lines += [f"sw_http_handler {handler};" for handler in sorted({r["handler"] for r in routes})]
+    lines += ["", f"enum {{ SW_API_ROUTE_COUNT = {len(routes)} }};", "", "#endif", ""]
+    return "\n".join(lines)
+
+
 def source(routes, *_):
-    lines = ["/* Generated from spec/routes.toml; do not edit. */", '#include "api/api.h"', ""]
-    for handler in sorted({r["handler"] for r in routes}):
-        lines.append(f"sw_http_handler {handler};")
-    lines += ["", "const struct sw_route sw_api_routes[] = {"]
+    lines = ["/* Generated from spec/routes.toml; do not edit. */", '#include "api/api.h"', '#include "spec/routes.h"',
+             "", "const struct sw_route sw_api_routes[] = {"]
     for index, route in enumerate(routes):
         shape = "SW_ERROR_" + route.get("error_shape", "native").upper()
         large = "true" if route.get("large_body") else "false"
-        lines.append(f"    {{SW_HTTP_{route['method']}, \"{route['path']}\", {route['handler']}, {shape}, {index}, {large}}},")
-    lines += ["};", "", f"const size_t sw_api_route_count = {len(routes)};", ""]
+        fields = [f"SW_HTTP_{route['method']}", f"\"{route['path']}\"", route["handler"], shape, str(index), large]
+        lines.append("    {" + ", ".join(fields) + "},")
+    lines += ["};", "", "const size_t sw_api_route_count = SW_API_ROUTE_COUNT;", ""]
     return "\n".join(lines)
 
 
@@ -217,9 +225,9 @@ def doc_route(route, parameters):
 def doc(routes, parameters, schemas, *_):
     lines = ["# HTTP interface", "",
              "Generated from `spec/routes.toml` and `spec/schemas.json`; the same as `/openapi.json`.", "",
-             "Every answer carries `X-Request-Id`; answers of inference routes carry `X-Model-Version`. GET routes also "
-             "answer HEAD. Errors that any route may answer: 400, 408, 413, 415, 429, 431, 500 and 503; what the codes mean "
-             "stands in the error reference.", ""]
+             "Every answer carries `X-Request-Id`; answers of inference routes carry `X-Model-Version`. GET routes "
+             "also answer HEAD. Errors that any route may answer: 400, 408, 413, 415, 429, 431, 500 and 503; what the "
+             "codes mean stands in the error reference.", ""]
     for group in dict.fromkeys(r["group"] for r in routes):
         lines += [f"## {group}", ""]
         for route in (r for r in routes if r["group"] == group):
@@ -237,7 +245,7 @@ def main():
     kind, routes_path, schemas_path, errors_path, output = sys.argv[1:6]
     version = sys.argv[6] if len(sys.argv) > 6 else "0"
     routes, parameters, schemas = load(routes_path, schemas_path, errors_path)
-    make = {"source": source, "openapi": openapi, "json": as_json, "doc": doc}.get(kind)
+    make = {"header": header, "source": source, "openapi": openapi, "json": as_json, "doc": doc}.get(kind)
     if not make:
         sys.exit(__doc__)
     with open(output, "w", encoding="utf-8") as f:

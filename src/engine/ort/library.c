@@ -7,6 +7,7 @@
  * Official builds since 1.29 report usage over the network unless ORT_DISABLE_TELEMETRY is set when they are loaded;
  * so it is set here, before dlopen, whatever the environment said. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <limits.h>
 #include <unistd.h>
 
@@ -38,27 +39,29 @@ static const char *open_reason(const char *path) {
 
 /* Opens one library and checks it; on failure the reason goes to *reasons. */
 static bool open_one(const char *path, struct ort_api *ret_api, const char **ret_version, struct sw_buf *reasons) {
-    sw_buf_printf(reasons, "%s%s: ", reasons->len ? "; " : "", path);
+    sw_buf_printf(reasons, "%s%s", reasons->len ? ", " : "", path);
     if (strchr(path, '/') && access(path, F_OK) != 0) {
-        SW_LIT(reasons, "no such file");
-        return false;
+        return false; /* said once, for all, by the message around */
     }
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        sw_buf_append_str(reasons, sw_str_of(open_reason(path)));
+        const char *reason = open_reason(path);
+        if (!strstr(reason, strerror(ENOENT))) {
+            sw_buf_printf(reasons, " (%s)", reason);
+        }
         return false;
     }
     ort_get_api_base_fn *get_base = (ort_get_api_base_fn *)dlsym(library, "OrtGetApiBase");
     const struct ort_api_base *base = get_base ? get_base() : NULL;
     if (!base) {
-        SW_LIT(reasons, "not an ONNX Runtime library");
+        SW_LIT(reasons, " (not an ONNX Runtime library)");
         dlclose(library);
         return false;
     }
     const char *version = base->GetVersionString();
     const void *table = version_fits(version) ? base->GetApi(ORT_API_VERSION) : NULL;
     if (!table) {
-        sw_buf_printf(reasons, "version %s, needed is %d.%d or a later %d.x", version, VERSION_MAJOR, VERSION_MINOR_MIN,
+        sw_buf_printf(reasons, " (version %s, needed is %d.%d or a later %d.x)", version, VERSION_MAJOR, VERSION_MINOR_MIN,
                       VERSION_MAJOR);
         dlclose(library);
         return false;
@@ -114,11 +117,11 @@ sw_status ort_library_open(const char *path, struct ort_api *ret_api, const char
     sw_status status = SW_OK;
     if (path && *path) {
         if (!open_one(path, ret_api, ret_version, &reasons)) {
-            status = sw_fail(err, SW_E_IO, "ONNX Runtime: the library %s cannot be used: %s; correct it or run `make setup`",
+            status = sw_fail(err, SW_E_IO, "ONNX Runtime: the library %s cannot be opened: %s; correct that or run `make setup`",
                              origin, reasons.data);
         }
     } else if (!open_searched(ret_api, ret_version, &reasons)) {
-        status = sw_fail(err, SW_E_IO, "ONNX Runtime not found (" HOW_TO_GET_IT "); tried %s",
+        status = sw_fail(err, SW_E_IO, "ONNX Runtime not found; " HOW_TO_GET_IT "; tried in this order: %s",
                          reasons.data ? reasons.data : "nothing");
     }
     sw_buf_deinit(&reasons);

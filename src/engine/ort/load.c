@@ -64,9 +64,9 @@ struct source {
 static const char *kind_name(int kind) {
     static const char *const names[] = {
         [ORT_KIND_TENSOR] = "tensor",  [ORT_KIND_SEQUENCE] = "sequence",    [ORT_KIND_MAP] = "map",
-        [ORT_KIND_OPAQUE] = "opaque value", [ORT_KIND_SPARSE] = "sparse tensor", [ORT_KIND_OPTIONAL] = "optional value",
+        [ORT_KIND_OPAQUE] = "opaque", [ORT_KIND_SPARSE] = "sparse tensor", [ORT_KIND_OPTIONAL] = "optional",
     };
-    return kind > 0 && kind < (int)SW_COUNTOF(names) ? names[kind] : "value of unknown type";
+    return kind > 0 && kind < (int)SW_COUNTOF(names) ? names[kind] : "unknown";
 }
 
 static sw_status read_shape(struct ort_engine *e, const struct ort_shape_info *info, const char *what,
@@ -104,7 +104,7 @@ static sw_status read_type(struct ort_engine *e, const struct ort_type_info *typ
     int kind = 0;
     ORT_TRY(e, SW_E_MODEL_INVALID, err, e->api.GetOnnxTypeFromTypeInfo(type, &kind));
     if (kind != ORT_KIND_TENSOR) {
-        return sw_fail(err, SW_E_MODEL_INVALID, "%s '%s' is a %s; only tensors can be served", what, spec->name,
+        return sw_fail(err, SW_E_MODEL_INVALID, "%s '%s' is of kind %s; only tensors can be served", what, spec->name,
                        kind_name(kind));
     }
     const struct ort_shape_info *info = NULL;
@@ -247,7 +247,7 @@ static void add_facts(struct ort_session *s, const struct onnx_head *head) {
             }
         }
         int64_t version = 0;
-        if (ok(api, api->ModelMetadataGetVersion(metadata, &version)) && version > 0) {
+        if (ok(api, api->ModelMetadataGetVersion(metadata, &version)) && version > 0 && version != INT64_MAX) {
             add_fact_number(s, "", "model_version", version);
         }
     }

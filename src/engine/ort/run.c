@@ -177,7 +177,7 @@ static sw_status is_present(struct ort_engine *e, const struct ort_value *value,
 static sw_status read_output(struct ort_engine *e, struct ort_value *value, struct sw_tensor *t,
                              const struct sw_tensor *inputs, size_t input_count, struct sw_arena *arena,
                              struct sw_error *err) {
-    bool present;
+    bool present = false;
     SW_TRY(is_present(e, value, &present, err));
     if (!present) {
         t->dtype = SW_DTYPE_INVALID;

@@ -1,0 +1,101 @@
+# Thin front of Meson and of the scripts in tools/ and tests/: `make help` lists the targets.
+#
+# Variables: PYTHON (3.11 or later), BUILD (build folder), BUILDTYPE, PORT and ONCE=1 (make run), FUZZ_SECONDS,
+# PYTEST_ARGS, NO_SETUP=1 (trust that everything is installed).
+
+PYTHON ?= /usr/bin/python3
+BUILD ?= build
+BUILDTYPE ?= release
+FUZZ_SECONDS ?= 30
+PYTEST_ARGS ?=
+export PYTHON
+
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: help setup build run test unit scenario bench docs lint format fuzz check-asan check-tsan check-fault clean
+
+# Targets begin with their set-up and then call make again, so that the set-up is over, under -j too, before the rest.
+AGAIN = @$(MAKE) --no-print-directory NO_SETUP=1
+PYTEST = timeout -k 10 1800 $(PYTHON) -m pytest $(PYTEST_ARGS)
+comma := ,
+SANITIZE = --buildtype=debugoptimized -Db_lundef=false -Db_sanitize
+# What the sanitizers are told: stop at the first fault.
+ASAN = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
+       UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+       LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
+TSAN = TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+# setup-TIER-TIER...: packages of these tiers, and ONNX Runtime.
+setup-%:
+	@test -n "$(NO_SETUP)" || tools/setup.sh $(subst -, ,$*)
+
+setup: setup-build-test ## install what build and test need (apt packages; ONNX Runtime into third_party/)
+
+# Configures folder $(1) with the options $(2) and environment $(3) unless that is done, and builds it.
+define meson_build
+	@test -f $(1)/build.ninja || $(3) meson setup $(1) $(2)
+	@ninja -C $(1)
+endef
+
+build: setup-build ## build build/slipway
+	$(call meson_build,$(BUILD),--buildtype=$(BUILDTYPE))
+
+run: setup-build ## serve the starter model and show one prediction over HTTP (PORT=8080; ONCE=1: stop after it)
+	$(AGAIN) build
+	@$(PYTHON) tools/first_prediction.py --binary $(BUILD)/slipway $(if $(PORT),--port $(PORT)) $(if $(ONCE),--once)
+
+test: setup-build-test ## set up, build, run every test
+	$(AGAIN) unit
+	$(AGAIN) scenario
+	@echo "make test: passed: $$(sed -n 's/^Ok: *//p' $(BUILD)/unit.log) unit test programs;" \
+		"Python tests: $$(tail -n 1 $(BUILD)/scenario.log | tr -d '=')"
+
+unit: setup-build-test ## unit tests and the check of include directions
+	$(AGAIN) build
+	@$(PYTHON) tools/check_includes.py
+	@meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs | tee $(BUILD)/unit.log
+
+scenario: setup-build-test ## tests of the real binary, of golden numbers and of the set-up
+	$(AGAIN) build
+	@SLIPWAY_BIN=$(CURDIR)/$(BUILD)/slipway $(PYTEST) tests/setup tests/golden tests/scenario | tee $(BUILD)/scenario.log
+
+bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-process loop: see bench/README.md
+	$(AGAIN) build
+	@for script in serving footprint isolation; do $(PYTHON) bench/$$script.py; done
+
+docs: setup-build ## copy the reference pages that the build makes from spec/ into docs/reference/
+	$(AGAIN) build
+	@for page in $(BUILD)/spec/*.md; do cmp -s $$page docs/reference/$${page##*/} || cp -v $$page docs/reference/; done
+
+lint: setup-build-lint ## layout, clang-tidy, shellcheck, pyflakes, stale pages, banned words, includes
+	$(AGAIN) build
+	@BUILD=$(BUILD) tools/lint.sh
+
+format: setup-build-lint ## reformat the C sources
+	@tools/lint.sh --format
+
+fuzz: setup-build-lint ## run each fuzz target for FUZZ_SECONDS (30)
+	$(call meson_build,build-fuzz,-Dfuzz=true -Dtests=false --buildtype=debugoptimized,CC=clang)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz.sh build-fuzz
+
+check-asan: setup-build-test ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call meson_build,build-asan,$(SANITIZE)=address$(comma)undefined)
+	@$(ASAN) meson test -C build-asan --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 5
+	@$(ASAN) SLIPWAY_SANITIZER=address SLIPWAY_BIN=$(CURDIR)/build-asan/slipway $(PYTEST) -m "not slow" tests/scenario
+
+check-tsan: setup-build-test ## unit and scenario tests under ThreadSanitizer
+	$(call meson_build,build-tsan,$(SANITIZE)=thread)
+	@$(TSAN) meson test -C build-tsan --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 5
+	@$(TSAN) SLIPWAY_SANITIZER=thread SLIPWAY_BIN=$(CURDIR)/build-tsan/slipway $(PYTEST) -m "not slow" tests/scenario
+
+check-fault: setup-build-test ## tests that make allocations, writes and connections fail
+	$(AGAIN) build
+	@if compgen -G 'tests/fault/test_*.py' >/dev/null; then \
+		SLIPWAY_BIN=$(CURDIR)/$(BUILD)/slipway $(PYTEST) tests/fault; else echo "there are no fault tests yet"; fi
+
+clean: ## delete what was built (third_party/ stays)
+	rm -rf build build-asan build-tsan build-fuzz $(BUILD)

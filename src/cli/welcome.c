@@ -1,0 +1,159 @@
+/* The words at start; see welcome.h. */
+#include "cli/welcome.h"
+
+#include <arpa/inet.h>
+
+enum { ELEMENTS_SHOWN_MAX = 64, TEXT_MAX = 8192 };
+
+bool sw_is_loopback(const char *host) {
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1) {
+        return ntohl(v4.s_addr) >> 24 == 127;
+    }
+    if (inet_pton(AF_INET6, host, &v6) == 1) {
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127;
+        return IN6_IS_ADDR_LOOPBACK(&v6) || mapped;
+    }
+    return strcasecmp(host, "localhost") == 0;
+}
+
+void sw_format_url(const char *host, uint16_t port, char *ret, size_t size) {
+    if (!strcmp(host, "0.0.0.0") || !strcmp(host, "::")) {
+        host = "localhost"; /* any address: this one works from here */
+    }
+    bool brackets = strchr(host, ':') != NULL;
+    snprintf(ret, size, "http://%s%s%s:%u", brackets ? "[" : "", host, brackets ? "]" : "", port);
+}
+
+/* Elements of an input with every free dimension 1; SIZE_MAX when too many to show. */
+static size_t element_count(const struct sw_tensor_spec *spec) {
+    size_t count = 1;
+    for (uint32_t i = 0; i < spec->rank; i++) {
+        int64_t n = spec->shape[i] < 0 ? 1 : spec->shape[i];
+        if (n > ELEMENTS_SHOWN_MAX || count * (size_t)n > ELEMENTS_SHOWN_MAX) {
+            return SIZE_MAX;
+        }
+        count *= (size_t)n;
+    }
+    return count;
+}
+
+static const char *zero_text(enum sw_dtype dtype) {
+    switch (dtype) {
+    case SW_DTYPE_BOOL: return "false";
+    case SW_DTYPE_BYTES: return "\"\"";
+    default: return "0";
+    }
+}
+
+static bool can_show(const struct sw_model *model) {
+    for (size_t i = 0; i < model->inputs.count; i++) {
+        const struct sw_tensor_spec *spec = &model->inputs.items[i];
+        bool binary_only = spec->dtype == SW_DTYPE_FP16 || spec->dtype == SW_DTYPE_BF16;
+        if (!spec->optional && (binary_only || element_count(spec) == SIZE_MAX)) {
+            return false;
+        }
+    }
+    return model->inputs.count > 0;
+}
+
+/* One input as the Open Inference Protocol writes it. A name may hold anything: JSON inside quotes of the shell. */
+static void append_input(struct sw_buf *out, const struct sw_tensor_spec *spec) {
+    char shape[256];
+    int64_t sizes[SW_RANK_MAX];
+    for (uint32_t i = 0; i < spec->rank; i++) {
+        sizes[i] = spec->shape[i] < 0 ? 1 : spec->shape[i];
+    }
+    SW_LIT(out, "{\"name\":");
+    sw_buf_append_json(out, sw_str_of(spec->name));
+    sw_buf_printf(out, ",\"shape\":%s,\"datatype\":\"%s\",\"data\":[",
+                  sw_shape_format(sizes, spec->rank, shape, sizeof shape), sw_dtype_name(spec->dtype));
+    size_t count = element_count(spec);
+    for (size_t i = 0; i < count; i++) {
+        sw_buf_printf(out, "%s%s", i ? "," : "", zero_text(spec->dtype));
+    }
+    SW_LIT(out, "]}");
+}
+
+/* Appends text inside single quotes of the shell. */
+static void append_quoted(struct sw_buf *out, struct sw_str text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\'') {
+            SW_LIT(out, "'\\''");
+        } else {
+            sw_buf_append_c(out, text.data[i]);
+        }
+    }
+}
+
+static void append_body(struct sw_buf *out, const struct sw_model *model) {
+    struct sw_buf body;
+    sw_buf_init(&body, TEXT_MAX);
+    SW_LIT(&body, "{\"inputs\":[");
+    bool first = true;
+    for (size_t i = 0; i < model->inputs.count; i++) {
+        if (!model->inputs.items[i].optional) {
+            if (!first) {
+                SW_LIT(&body, ",");
+            }
+            append_input(&body, &model->inputs.items[i]);
+            first = false;
+        }
+    }
+    SW_LIT(&body, "]}");
+    append_quoted(out, sw_buf_str(&body));
+    sw_buf_deinit(&body);
+}
+
+/* The media type of bodies that the model's input step takes whole, NULL: none. */
+static const char *media_type(const struct sw_model *model) {
+    static const char *const types[] = {"image/png", "image/jpeg", "application/octet-stream"};
+    const struct sw_step *step = model->input_step;
+    for (size_t i = 0; step && step->ops->accepts_body && i < SW_COUNTOF(types); i++) {
+        if (step->ops->accepts_body(step, sw_str_of(types[i]))) {
+            return types[i];
+        }
+    }
+    return NULL;
+}
+
+void sw_welcome_request(const struct sw_model *model, const char *url, struct sw_buf *out) {
+    const char *type = media_type(model);
+    if (type) {
+        sw_buf_printf(out, "curl -s %s/v1/models/%s:predict -H 'Content-Type: %s' --data-binary @%s", url, model->name,
+                      type, !strcmp(type, "image/png") ? "IMAGE.png" : "FILE");
+    } else if (can_show(model)) {
+        sw_buf_printf(out, "curl -s %s/v2/models/%s/infer -H 'Content-Type: application/json' -d '", url, model->name);
+        append_body(out, model);
+        SW_LIT(out, "'");
+    } else {
+        sw_buf_printf(out, "curl -s %s/v2/models/%s", url, model->name);
+    }
+}
+
+void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, const char *host, uint64_t start_ms) {
+    char url[320];
+    struct sw_buf text;
+    sw_format_url(host, sw_app_port(app), url, sizeof url);
+    sw_buf_init(&text, TEXT_MAX * 2);
+    sw_buf_printf(&text, "\nSlipway %s serves ", SW_VERSION);
+    sw_loads_describe(loads, &text);
+    sw_buf_printf(&text, " on %s, ready after %llu ms.\n", url, (unsigned long long)start_ms);
+    const char *name = sw_loads_first_ready(loads);
+    struct sw_model *model;
+    struct sw_error err;
+    if (name && sw_repository_acquire(sw_app_repository(app), sw_str_of(name), SW_STR(""), &model, &err) == SW_OK) {
+        SW_LIT(&text, "\n  Try it:   ");
+        sw_welcome_request(model, url, &text);
+        SW_LIT(&text, "\n");
+        sw_repository_release(sw_app_repository(app), model);
+    } else {
+        SW_LIT(&text, "\n  Name models to serve: slipway serve model.onnx, or --models-dir DIR.\n");
+    }
+    sw_buf_printf(&text, "  Look at:  %s/health  %s/metrics  %s/openapi.json\n  Stop:     Ctrl-C\n\n", url, url, url);
+    if (!text.failed) {
+        fwrite(text.data, 1, text.len, file);
+    }
+    sw_buf_deinit(&text);
+}

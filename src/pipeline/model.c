@@ -1,0 +1,371 @@
+/* See model.h. Loading is a chain of stages over one half-made model; whatever a stage made is released by sw_model_unref
+ * when a later one fails. Inference has a short way (no steps: the engine's outputs are the answer) and a long one (a set
+ * of tensors that steps change). */
+#include "pipeline/model.h"
+
+#include "base/memory.h"
+
+enum { WARMUP_RUNS = 5 };
+#define WARMUP_SLOW_NS UINT64_C(500000000) /* a first run slower than this is measured only once more */
+
+/* life ------------------------------------------------------------------------------------------------------------- */
+
+static void model_destroy(struct sw_model *model) {
+    for (size_t i = 0; i < model->output_step_count; i++) {
+        model->output_steps[i]->ops->destroy(model->output_steps[i]);
+    }
+    if (model->input_step) {
+        model->input_step->ops->destroy(model->input_step);
+    }
+    if (model->session) {
+        model->session->engine->ops->unload(model->session);
+    }
+    sw_specs_deinit(&model->inputs);
+    sw_specs_deinit(&model->outputs);
+    sw_bundle_destroy(model->bundle);
+    sw_free(model->output_steps);
+    sw_free(model->every_output);
+    sw_free(model->warmup_note);
+    sw_free(model->name);
+    sw_free(model);
+}
+
+void sw_model_ref(struct sw_model *model) {
+    long before = atomic_fetch_add_explicit(&model->references, 1, memory_order_relaxed);
+    SW_ASSERT(before > 0);
+}
+
+void sw_model_unref(struct sw_model *model) {
+    if (!model) {
+        return;
+    }
+    /* Release: what this thread did with the model comes before its end. Acquire, for the last: sees all of that. */
+    long before = atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel);
+    SW_ASSERT(before > 0);
+    if (before == 1) {
+        model_destroy(model);
+    }
+}
+
+/* loading ---------------------------------------------------------------------------------------------------------- */
+
+static sw_status open_session(struct sw_model *model, const struct sw_model_options *options, struct sw_error *err) {
+    const struct sw_bundle *bundle = model->bundle;
+    struct sw_session_options session = {.memory_arena = bundle->memory_arena};
+    session.threads = bundle->threads ? bundle->threads : options->default_threads ? options->default_threads : 1;
+    for (size_t i = 0; i < options->engine_count; i++) {
+        struct sw_engine *engine = options->engines[i];
+        if (engine->ops->accepts(engine, sw_str_of(bundle->model_path))) {
+            return engine->ops->load(engine, bundle->model_path, &session, &model->session, err);
+        }
+    }
+    return sw_fail(err, SW_E_MODEL_INVALID, "%s: no engine runs files of this kind", bundle->model_path);
+}
+
+static sw_status make_input_step(struct sw_model *model, struct sw_error *err) {
+    const struct sw_bundle *bundle = model->bundle;
+    if (!bundle->input) {
+        return SW_OK;
+    }
+    struct sw_str kind = sw_str_of(json_string_value(json_object_get(bundle->input, "kind")));
+    const struct sw_step_ops *ops = sw_step_find(SW_STEP_INPUT, kind);
+    if (!ops) {
+        return sw_fail(err, SW_E_MODEL_INVALID, "input.kind: no such step \"" SW_STR_FMT "\"", SW_STR_ARG(kind));
+    }
+    return ops->create(bundle->input, bundle->dir, &model->inputs, &model->input_step, err);
+}
+
+static sw_status make_output_step(struct sw_model *model, const char *name, json_t *params, struct sw_error *err) {
+    const struct sw_step_ops *ops = sw_step_find(SW_STEP_OUTPUT, sw_str_of(name));
+    struct sw_step *step = NULL;
+    if (!ops) {
+        return sw_fail(err, SW_E_MODEL_INVALID, "output.%.80s: no such step", name);
+    }
+    SW_TRY(ops->create(params, model->bundle->dir, &model->outputs, &step, err));
+    if (step) {
+        size_t count = model->output_step_count + 1;
+        model->output_steps = sw_xrealloc(model->output_steps, count * sizeof(struct sw_step *));
+        model->output_steps[model->output_step_count++] = step;
+    }
+    return SW_OK;
+}
+
+/* A mapping: every step by ascending order, whatever the order of the text. */
+static sw_status make_mapped_steps(struct sw_model *model, json_t *mapping, struct sw_error *err) {
+    size_t left = json_object_size(mapping);
+    for (int after = INT32_MIN; left > 0;) {
+        int order = INT32_MAX;
+        const char *key;
+        json_t *params;
+        json_object_foreach(mapping, key, params) {
+            const struct sw_step_ops *ops = sw_step_find(SW_STEP_OUTPUT, sw_str_of(key));
+            int own = ops ? ops->order : INT32_MAX;
+            order = own > after && own < order ? own : order;
+        }
+        json_object_foreach(mapping, key, params) {
+            const struct sw_step_ops *ops = sw_step_find(SW_STEP_OUTPUT, sw_str_of(key));
+            if ((ops ? ops->order : INT32_MAX) == order) {
+                SW_TRY(make_output_step(model, key, params, err));
+                left--;
+            }
+        }
+        after = order;
+    }
+    return SW_OK;
+}
+
+static sw_status make_output_steps(struct sw_model *model, struct sw_error *err) {
+    json_t *output = model->bundle->output;
+    if (!output || json_is_object(output)) {
+        return output ? make_mapped_steps(model, output, err) : SW_OK;
+    }
+    for (size_t i = 0; i < json_array_size(output); i++) {
+        const char *key;
+        json_t *params;
+        json_object_foreach(json_array_get(output, i), key, params) {
+            SW_TRY(make_output_step(model, key, params, err));
+        }
+    }
+    return SW_OK;
+}
+
+static bool all_free_first(const struct sw_tensor_specs *specs) {
+    for (size_t i = 0; i < specs->count; i++) {
+        if (specs->items[i].rank == 0 || specs->items[i].shape[0] != -1) {
+            return false;
+        }
+    }
+    return specs->count > 0;
+}
+
+static sw_status make_pipeline(struct sw_model *model, struct sw_error *err) {
+    const struct sw_engine_ops *ops = model->session->engine->ops;
+    const struct sw_tensor_specs *inputs = ops->inputs(model->session), *outputs = ops->outputs(model->session);
+    sw_specs_copy(&model->inputs, inputs);
+    sw_specs_copy(&model->outputs, outputs);
+    model->every_output = sw_xcalloc(outputs->count + 1, sizeof *model->every_output);
+    for (size_t i = 0; i < outputs->count; i++) {
+        model->every_output[i] = (uint32_t)i;
+    }
+    sw_status status = make_input_step(model, err);
+    status = status ? status : make_output_steps(model, err);
+    if (status) {
+        if (err && model->bundle->dir) {
+            sw_error_prefix(err, "%s", model->bundle->path);
+        }
+        return status;
+    }
+    model->batchable = all_free_first(inputs) && all_free_first(outputs) && all_free_first(&model->inputs) &&
+                       all_free_first(&model->outputs);
+    return SW_OK;
+}
+
+sw_status sw_model_zero_inputs(const struct sw_tensor_specs *specs, int64_t free_size, struct sw_arena *arena,
+                               struct sw_tensor **ret, struct sw_error *err) {
+    struct sw_tensor *tensors = sw_arena_calloc(arena, specs->count + 1, sizeof *tensors);
+    if (!tensors) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
+    }
+    for (size_t i = 0; i < specs->count; i++) {
+        const struct sw_tensor_spec *spec = &specs->items[i];
+        int64_t shape[SW_RANK_MAX];
+        for (uint32_t d = 0; d < spec->rank; d++) {
+            shape[d] = spec->shape[d] < 0 ? free_size : spec->shape[d];
+        }
+        SW_TRY(sw_tensor_alloc(&tensors[i], arena, sw_str_of(spec->name), spec->dtype, shape, spec->rank, err));
+        if (tensors[i].count) {
+            memset(tensors[i].data, 0, tensors[i].count * sw_dtype_size(spec->dtype));
+        }
+    }
+    *ret = tensors;
+    return SW_OK;
+}
+
+static void sort_times(uint64_t *v, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = i; k > 0 && v[k - 1] > v[k]; k--) {
+            uint64_t t = v[k];
+            v[k] = v[k - 1];
+            v[k - 1] = t;
+        }
+    }
+}
+
+/* One timed run of the session on zeros. */
+static sw_status warm_run(const struct sw_model *model, struct sw_arena *arena, struct sw_clock *clock,
+                          uint64_t *ret_ns, struct sw_error *err) {
+    const struct sw_engine_ops *ops = model->session->engine->ops;
+    const struct sw_tensor_specs *inputs = ops->inputs(model->session), *outputs = ops->outputs(model->session);
+    struct sw_tensor *zeros, *results = sw_arena_calloc(arena, outputs->count + 1, sizeof *results);
+    if (!results) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
+    }
+    SW_TRY(sw_model_zero_inputs(inputs, 1, arena, &zeros, err));
+    uint64_t start = sw_now_ns(clock);
+    SW_TRY(ops->run(model->session, zeros, inputs->count, model->every_output, outputs->count, results, arena, err));
+    *ret_ns = sw_now_ns(clock) - start;
+    return SW_OK;
+}
+
+/* The first run sets the runtime up and is not counted. */
+static void warm_up(struct sw_model *model, struct sw_clock *clock) {
+    struct sw_arena arena;
+    struct sw_error err;
+    uint64_t first = 0, times[WARMUP_RUNS] = {0};
+    sw_arena_init(&arena, 0, 1 << 20);
+    sw_status status = warm_run(model, &arena, clock, &first, &err);
+    size_t runs = first > WARMUP_SLOW_NS ? 1 : WARMUP_RUNS;
+    for (size_t i = 0; !status && i < runs; i++) {
+        sw_arena_reset(&arena);
+        status = warm_run(model, &arena, clock, &times[i], &err);
+    }
+    sw_arena_deinit(&arena);
+    if (status) {
+        model->warmup_note = sw_xstrdup(err.message);
+        return;
+    }
+    sort_times(times, runs);
+    model->run_ns = times[runs / 2] ? times[runs / 2] : 1;
+}
+
+static sw_status load_stages(struct sw_model *model, const struct sw_model_options *options, struct sw_clock *clock,
+                             struct sw_error *err) {
+    SW_TRY(open_session(model, options, err));
+    SW_TRY(make_pipeline(model, err));
+    warm_up(model, clock);
+    if (options->skip_golden || !model->bundle->golden_path) {
+        return SW_OK;
+    }
+    return sw_golden_check(model, clock, &model->golden_count, err);
+}
+
+sw_status sw_model_load(const char *path, const char *name, int64_t version, const struct sw_model_options *options,
+                        struct sw_model **ret, struct sw_error *err) {
+    struct sw_clock *clock = options->clock ? options->clock : sw_clock_system();
+    uint64_t start = sw_now_ns(clock);
+    if (name && !sw_model_name_valid(sw_str_of(name))) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "\"%.140s\" is not a model name", name);
+    }
+    struct sw_model *model = SW_NEW(struct sw_model);
+    atomic_init(&model->references, 1);
+    model->version = version;
+    sw_status status = sw_bundle_load(path, &model->bundle, err);
+    if (!status) {
+        model->name = sw_xstrdup(name ? name : model->bundle->name);
+        status = load_stages(model, options, clock, err);
+    }
+    if (status) {
+        sw_model_unref(model);
+        return status;
+    }
+    model->load_ns = sw_now_ns(clock) - start;
+    model->loaded_wall_ms = clock->wall_ms(clock);
+    *ret = model;
+    return SW_OK;
+}
+
+/* inference -------------------------------------------------------------------------------------------------------- */
+
+static sw_status check_finite(const struct sw_tensor *tensors, size_t count, struct sw_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (tensors[i].dtype == SW_DTYPE_INVALID) {
+            continue;
+        }
+        size_t at = sw_tensor_find_nonfinite(&tensors[i]);
+        if (SW_UNLIKELY(at != SIZE_MAX)) {
+            return sw_fail(err, SW_E_INFERENCE_FAILED, "output '" SW_STR_FMT "', element %zu, is NaN or infinite",
+                           SW_STR_ARG(tensors[i].name), at);
+        }
+    }
+    return SW_OK;
+}
+
+/* Runs the session for the outputs named by `indices`. */
+static sw_status run_session(const struct sw_model *model, const struct sw_tensor *inputs, size_t input_count,
+                             const uint32_t *indices, size_t count, struct sw_tensor **ret, struct sw_arena *arena,
+                             struct sw_error *err) {
+    struct sw_tensor *outputs = sw_arena_calloc(arena, count + 1, sizeof *outputs);
+    if (!outputs) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory for the answer");
+    }
+    SW_TRY(model->session->engine->ops->run(model->session, inputs, input_count, indices, count, outputs, arena, err));
+    *ret = outputs;
+    return SW_OK;
+}
+
+static sw_status run_input_step(const struct sw_model *model, struct sw_inference *inference,
+                                struct sw_tensor_set *set, struct sw_arena *arena, struct sw_error *err) {
+    set->items = sw_arena_calloc(arena, inference->input_count + 4, sizeof *set->items);
+    if (!set->items) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
+    }
+    set->capacity = inference->input_count + 4;
+    set->count = inference->input_count;
+    memcpy(set->items, inference->inputs, set->count * sizeof *set->items);
+    SW_TRY(model->input_step->ops->run(model->input_step, set, arena, err));
+    const struct sw_engine_ops *ops = model->session->engine->ops;
+    return sw_tensors_check(set->items, set->count, ops->inputs(model->session), err);
+}
+
+/* The engine's outputs through the output steps; then the wanted ones by name. */
+static sw_status run_output_steps(const struct sw_model *model, struct sw_inference *inference, struct sw_tensor *items,
+                                  size_t count, struct sw_arena *arena, struct sw_error *err) {
+    struct sw_tensor_set set = {.items = items, .capacity = count};
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].dtype != SW_DTYPE_INVALID) {
+            items[set.count++] = items[i];
+        }
+    }
+    for (size_t i = 0; i < model->output_step_count; i++) {
+        const struct sw_step *step = model->output_steps[i];
+        SW_TRY(step->ops->run(step, &set, arena, err));
+    }
+    size_t wanted = inference->wanted ? inference->wanted_count : model->outputs.count;
+    struct sw_tensor *outputs = sw_arena_calloc(arena, wanted + 1, sizeof *outputs);
+    if (!outputs) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory for the answer");
+    }
+    for (size_t i = 0; i < wanted; i++) {
+        size_t index = inference->wanted ? inference->wanted[i] : i;
+        SW_ASSERT(index < model->outputs.count);
+        struct sw_str name = sw_str_of(model->outputs.items[index].name);
+        const struct sw_tensor *t = sw_tensor_set_find(&set, name);
+        outputs[i] = t ? *t : (struct sw_tensor){.name = name};
+    }
+    inference->outputs = outputs;
+    inference->output_count = wanted;
+    return model->bundle->allow_nonfinite ? SW_OK : check_finite(outputs, wanted, err);
+}
+
+sw_status sw_model_infer(const struct sw_model *model, struct sw_inference *inference, struct sw_arena *arena,
+                         struct sw_clock *clock, struct sw_error *err) {
+    uint64_t start = sw_now_ns(clock);
+    SW_TRY(sw_tensors_check(inference->inputs, inference->input_count, &model->inputs, err));
+    struct sw_tensor_set set = {.items = inference->inputs, .count = inference->input_count};
+    if (model->input_step) {
+        SW_TRY(run_input_step(model, inference, &set, arena, err));
+    }
+    bool direct = model->output_step_count == 0;
+    bool all = !direct || !inference->wanted;
+    const uint32_t *indices = all ? model->every_output : inference->wanted;
+    size_t count = all ? model->session->engine->ops->outputs(model->session)->count : inference->wanted_count;
+    struct sw_tensor *outputs = NULL;
+
+    uint64_t ready = sw_now_ns(clock);
+    inference->pre_ns = ready - start;
+    SW_TRY(run_session(model, set.items, set.count, indices, count, &outputs, arena, err));
+    uint64_t done = sw_now_ns(clock);
+    inference->run_ns = done - ready;
+
+    if (!model->bundle->allow_nonfinite) {
+        SW_TRY(check_finite(outputs, count, err));
+    }
+    if (direct) {
+        inference->outputs = outputs;
+        inference->output_count = count;
+    } else {
+        SW_TRY(run_output_steps(model, inference, outputs, count, arena, err));
+    }
+    inference->post_ns = sw_now_ns(clock) - done;
+    return SW_OK;
+}

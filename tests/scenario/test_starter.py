@@ -1,0 +1,44 @@
+"""The starter model over HTTP: every sample gets its golden answer, and `make run`'s script shows a right one."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def golden(digits):
+    return [json.loads(line) for line in (digits / "golden.jsonl").read_text().splitlines()]
+
+
+def test_every_sample_gets_its_golden_answer(client, digits):
+    for line in golden(digits):
+        png = (digits / line["inputs"][0]["file"]).read_bytes()
+        answer = client.post("/v1/models/digits:predict", body=png, headers={"Content-Type": "image/png"})
+        assert answer.status == 200, answer
+        prediction = answer.json()["predictions"][0]
+        expected = {output["name"]: output["data"] for output in line["outputs"]}
+        assert prediction["label"] == expected["label"][0]
+        assert prediction["score"] == pytest.approx(expected["score"][0], abs=line["tolerance"])
+        assert prediction["scores"] == pytest.approx(expected["scores"], abs=line["tolerance"])
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_first_prediction_is_right(binary, digit):
+    done = subprocess.run([sys.executable, ROOT / "tools" / "first_prediction.py", "--binary", binary, "--once",
+                           "--digit", str(digit)], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"The model reads {digit}" in done.stdout and "right" in done.stdout
+    assert sum("@" in row for row in done.stdout.splitlines()) >= 4  # the picture
+
+
+def test_first_prediction_without_a_server_says_why(tmp_path):
+    fake = tmp_path / "slipway"
+    fake.write_text("#!/bin/sh\necho 'no runtime here' >&2\nexit 3\n")
+    fake.chmod(0o755)
+    done = subprocess.run([sys.executable, ROOT / "tools" / "first_prediction.py", "--binary", fake, "--once"],
+                          capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 3
+    assert "did not become ready" in done.stderr and "no runtime here" in done.stderr

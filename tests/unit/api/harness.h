@@ -1,0 +1,64 @@
+/* A whole server in the test's process: fake engine, repository, executor, API, HTTP; and a client that sends bytes.
+ *
+ * Models are files of the fake engine in a folder of the test's own. When SW_API_RECORD names a file, every exchange is
+ * appended to it as a JSON line, for test_responses.py to check against the OpenAPI document. */
+#ifndef SW_TESTS_API_HARNESS_H
+#define SW_TESTS_API_HARNESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/api.h"
+
+struct harness_options {
+    uint64_t inline_ns_max; /* 0: 10 s, so that everything runs inline */
+    unsigned workers;       /* 0: 2 */
+    size_t queue_max;       /* 0: 64 */
+};
+
+void harness_start(const struct harness_options *options);
+void harness_stop(void);
+
+/* "NAME.fake.json" with this text, added to the repository as NAME (and loaded). */
+void harness_model(const char *name, const char *text, bool load);
+/* A bundle folder NAME: bundle.yaml and model.fake.json. */
+void harness_bundle(const char *name, const char *yaml, const char *text, bool load);
+/* A file in the folder; harness_path: its path, valid until the 8th next call. */
+void harness_write(const char *name, const char *text);
+const char *harness_path(const char *name);
+
+extern struct sw_repository *harness_repository;
+extern struct sw_api *harness_api;
+extern struct sw_executor *harness_executor;
+extern struct sw_metrics *harness_metrics;
+
+struct answer {
+    int status;
+    char *head;  /* status line and headers, lower-cased names are not guaranteed */
+    char *body;  /* NUL-terminated */
+    size_t body_len;
+};
+
+/* Sends and reads to the end of the connection. The answer is valid until the 4th next call. headers: extra lines, each
+ * ending in \r\n, or NULL. */
+struct answer harness_send(const char *method, const char *path, const char *headers, const void *body, size_t len);
+struct answer harness_get(const char *path);
+struct answer harness_post(const char *path, const char *json); /* application/json */
+/* In two halves, for requests that must overlap. */
+int harness_begin(const char *method, const char *path, const char *headers, const void *body, size_t len);
+struct answer harness_end(int fd, const char *method, const char *path);
+
+/* Value of a header, or NULL; valid until the next call. */
+const char *harness_header(const struct answer *a, const char *name);
+
+/* One request and what must come back. */
+struct expectation {
+    const char *path;
+    const char *body;     /* POST when not NULL */
+    int status;
+    const char *contains; /* in the body; NULL: anything */
+};
+void harness_expect(const struct expectation *cases, size_t count);
+
+#endif
