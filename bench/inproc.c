@@ -117,14 +117,14 @@ static void report(const char *path, const struct job *job, size_t batch, uint64
         sum += (double)ns[i];
     }
     qsort(ns, count, sizeof *ns, compare);
+    uint64_t median = ns[count / 2], p99 = ns[count - 1 - count / 100];
     printf("{\"model\":\"%s\",\"runtime\":\"%s\",\"mode\":\"%s\",\"threads\":1,\"batch\":%zu,\"iterations\":%zu,"
            "\"median_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"min_ns\":%llu,\"mean_ns\":%.0f,"
-           "\"open_us\":%llu,\"first_answer_us\":%llu,\"resident_bytes\":%llu}\n",
+           "\"p50_us\":%.3f,\"p99_us\":%.3f,\"open_us\":%llu,\"first_answer_us\":%llu,\"resident_bytes\":%llu}\n",
            path, job->engine->ops->version(job->engine), job->bare ? "bare" : "engine", batch, count,
-           (unsigned long long)ns[count / 2], (unsigned long long)ns[count / 2],
-           (unsigned long long)ns[count - 1 - count / 100], (unsigned long long)ns[0], sum / (double)count,
-           (unsigned long long)open_ns / 1000, (unsigned long long)first_ns / 1000,
-           (unsigned long long)sw_memory_resident());
+           (unsigned long long)median, (unsigned long long)median, (unsigned long long)p99, (unsigned long long)ns[0],
+           sum / (double)count, (double)median / 1e3, (double)p99 / 1e3, (unsigned long long)open_ns / 1000,
+           (unsigned long long)first_ns / 1000, (unsigned long long)sw_memory_resident());
 }
 
 static size_t number_or_die(const char *text) {

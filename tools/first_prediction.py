@@ -132,7 +132,7 @@ def show(port, digit):
     draw(png)
     print(f"\nPOST /v1/models/digits:predict answered in {took_ms:.1f} ms:\n\n    {text.strip()}\n")
     right = label == str(digit)
-    certainty = f" with probability {score:.4f}" if isinstance(score, float) else ""
+    certainty = f" with probability {score}" if isinstance(score, float) else ""
     print(f"The model reads {label}{certainty}; it is a {digit}: {'right' if right else 'WRONG'}.")
     return right
 

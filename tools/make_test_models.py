@@ -156,7 +156,7 @@ def conv_reference(x, w, b, stride):
 def cnn_224(path):
     """Six 3x3 convolutions on 3x224x224: an image model of about 1 ms."""
     rng = random(224)
-    channels = [3, 8, 16, 32, 64, 128, 256]
+    channels = [3, 16, 40, 80, 160, 192, 256]
     nodes, initializers, layers, at = [], [], [], "image"
     for i, (a, b) in enumerate(zip(channels, channels[1:])):
         w, bias = weights(rng, b, a, 3, 3, fan_in=9 * a), (rng.standard_normal(b) * 0.1).astype(np.float32)

@@ -176,7 +176,7 @@ static sw_status read_rows(struct parser *p) {
             break;
         }
         if (read_row(p)) {
-            return p->json->err ? sw_error_prefix(p->json->err, "instances[%zu]: ", p->row) : SW_E_INVALID_ARGUMENT;
+            return p->json->err ? sw_error_prefix(p->json->err, "instances[%zu]", p->row) : SW_E_INVALID_ARGUMENT;
         }
     }
     p->call->rows = p->row;
@@ -301,7 +301,7 @@ static sw_status make_run(struct parser *p, size_t first, size_t rows, bool with
 static sw_status plan(struct parser *p) {
     struct sw_predict_call *call = p->call;
     size_t rows = call->rows;
-    if (!all_fit(p, fits_batch)) {
+    if (!p->model->batchable && !all_fit(p, fits_batch)) {
         call->strip = all_fit(p, fits_strip);
         call->each = call->strip || all_fit(p, fits_each);
         /* Neither: as one batch, so that the check of the signature says what does not fit. */

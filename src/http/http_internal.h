@@ -9,7 +9,7 @@
  *      ^                        |                                                   ^                         |
  *      |                        +------------------- no body ----------------------+                         |
  *      +------------------------------------------ answer sent -----------------------------------------------+
- *     IDLE, HEADERS, BODY, SENDING --too slow (acceptor)--> ENDED
+ *     IDLE, HEADERS, BODY, SENDING --too slow, or abandoned by the peer (acceptor)--> ENDED
  *
  * The I/O thread makes every step but the last, by compare-and-swap, and each step counts up the rest of the word; the
  * acceptor ends a connection by compare-and-swap too, and only when the word has not changed for the time-out. So a

@@ -47,6 +47,14 @@ static bool takes_answer(struct sw_http_connection *c) {
     return more;
 }
 
+/* Whether the peer has ended the stream in the middle of a request. When its last bytes and the end come together,
+ * libmicrohttpd, whose events are edges, reads the bytes and does not look again. */
+static bool is_abandoned(const struct sw_http_connection *c, enum connection_state state) {
+    char byte;
+    return (state == STATE_IDLE || state == STATE_HEADERS || state == STATE_BODY) &&
+           recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void time_out(struct sw_http_connection *c, unsigned long long word) {
     enum connection_state state = word & STATE_MASK;
     bool served = atomic_load_explicit(&c->served, memory_order_relaxed);
@@ -69,6 +77,12 @@ static void watch(struct sw_http_connection *c, const struct sw_http_options *op
     if (word != c->seen.word) {
         c->seen.word = word;
         c->seen.since_ns = now;
+        return;
+    }
+    if (is_abandoned(c, state)) {
+        if (end(c, word)) {
+            shutdown(c->fd, SHUT_RDWR);
+        }
         return;
     }
     uint64_t most = time_out_ns(options, c, state);

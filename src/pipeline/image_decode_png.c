@@ -5,8 +5,9 @@
 #include "base/memory.h"
 #include "pipeline/image.h"
 
-/* Ancillary chunks (colour profiles, texts) are bounded, alone and together: they expand when compressed. */
-enum { CHUNK_BYTES_MAX = 8 << 20, CHUNK_CACHE_MAX = 16 << 20, CHUNKS_MAX = 100000 };
+/* Ancillary chunks (colour profiles, texts) are bounded, alone and together: they expand when compressed. libspng
+ * itself takes at most 1000 of them. */
+enum { CHUNK_BYTES_MAX = 8 << 20, CHUNK_CACHE_MAX = 16 << 20 };
 
 static sw_status fault(int code, struct sw_error *err) {
     return sw_fail(err, code == SPNG_EMEM ? SW_E_UNAVAILABLE : SW_E_UNPROCESSABLE, "PNG cannot be decoded: %s",
@@ -14,10 +15,9 @@ static sw_status fault(int code, struct sw_error *err) {
 }
 
 /* Alpha channel or tRNS: RGBA. Otherwise gray up to 8 bits: gray. All else: RGB. */
-static int choose_format(spng_ctx *ctx, const struct spng_ihdr *header, uint32_t *ret_channels) {
-    struct spng_trns trns;
-    bool alpha = header->color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA ||
-                 header->color_type == SPNG_COLOR_TYPE_TRUECOLOR_ALPHA || spng_get_trns(ctx, &trns) == 0;
+static int choose_format(const struct spng_ihdr *header, bool transparent, uint32_t *ret_channels) {
+    bool alpha = transparent || header->color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA ||
+                 header->color_type == SPNG_COLOR_TYPE_TRUECOLOR_ALPHA;
     if (alpha) {
         *ret_channels = 4;
         return SPNG_FMT_RGBA8;
@@ -30,19 +30,21 @@ static int choose_format(spng_ctx *ctx, const struct spng_ihdr *header, uint32_t
 static sw_status decode(spng_ctx *ctx, struct sw_str encoded, const struct sw_image_limits *limits,
                         struct sw_image *image, struct sw_error *err) {
     struct spng_ihdr header;
+    struct spng_trns trns;
     uint32_t channels;
     size_t size = 0;
     int code = spng_set_image_limits(ctx, SW_IMAGE_SIDE_MAX, SW_IMAGE_SIDE_MAX);
     code = code ? code : spng_set_chunk_limits(ctx, CHUNK_BYTES_MAX, CHUNK_CACHE_MAX);
-    code = code ? code : spng_set_option(ctx, SPNG_CHUNK_COUNT_LIMIT, CHUNKS_MAX);
     code = code ? code : spng_set_png_buffer(ctx, encoded.data, encoded.len);
     code = code ? code : spng_get_ihdr(ctx, &header);
     if (code) {
         return fault(code, err);
     }
     SW_TRY(sw_image_check_size("PNG", header.width, header.height, limits, err));
-    int format = choose_format(ctx, &header, &channels);
-    code = spng_decoded_image_size(ctx, format, &size);
+    code = spng_get_trns(ctx, &trns); /* reads everything up to the pixels */
+    bool transparent = code == 0;
+    int format = choose_format(&header, transparent, &channels);
+    code = code == SPNG_ECHUNKAVAIL || transparent ? spng_decoded_image_size(ctx, format, &size) : code;
     if (code) {
         return fault(code, err);
     }

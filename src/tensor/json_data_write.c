@@ -17,22 +17,6 @@ SW_INLINE char *put_bool(char *out, uint8_t value) {
     return out + (value ? 4 : 5);
 }
 
-SW_INLINE char *put_fp32(char *out, float value) {
-    if (SW_UNLIKELY(!__builtin_isfinite(value))) {
-        memcpy(out, "null", 4); /* only reached where they are allowed */
-        return out + 4;
-    }
-    return sw_format_float(out, value);
-}
-
-SW_INLINE char *put_fp64(char *out, double value) {
-    if (SW_UNLIKELY(!__builtin_isfinite(value))) {
-        memcpy(out, "null", 4);
-        return out + 4;
-    }
-    return sw_format_double(out, value);
-}
-
 /* Writes count elements, a comma behind each; at most ELEMENT_MAX bytes an element. */
 #define DEFINE_PIECE(NAME, TYPE, PUT)                                                  \
     static char *NAME(char *out, const void *data, size_t start, size_t count) {       \
@@ -52,8 +36,14 @@ DEFINE_PIECE(piece_int8, int8_t, sw_format_int)
 DEFINE_PIECE(piece_int16, int16_t, sw_format_int)
 DEFINE_PIECE(piece_int32, int32_t, sw_format_int)
 DEFINE_PIECE(piece_int64, int64_t, sw_format_int)
-DEFINE_PIECE(piece_fp32, float, put_fp32)
-DEFINE_PIECE(piece_fp64, double, put_fp64)
+
+static char *piece_fp32(char *out, const void *data, size_t start, size_t count) {
+    return sw_format_float_list(out, (const float *)data + start, count);
+}
+
+static char *piece_fp64(char *out, const void *data, size_t start, size_t count) {
+    return sw_format_double_list(out, (const double *)data + start, count);
+}
 
 static char *(*const pieces[SW_DTYPE_COUNT])(char *out, const void *data, size_t start, size_t count) = {
     [SW_DTYPE_BOOL] = piece_bool,     [SW_DTYPE_UINT8] = piece_uint8,   [SW_DTYPE_UINT16] = piece_uint16,

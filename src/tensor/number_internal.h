@@ -15,15 +15,16 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits are read as li
 
 #define SW_INLINE static inline __attribute__((always_inline))
 #define SW_COLD __attribute__((cold, noinline))
+#define SW_HIDDEN __attribute__((visibility("hidden"))) /* reached without the global offset table */
 
 enum { SW_POWER_MIN = -342, SW_POWER_MAX = 324, SW_DIGITS_EXACT = 19 };
 
 /* 10^q, q = SW_POWER_MIN + index, as {high, low} of a 128-bit significand with its top bit set; rounded down for
  * q >= 0 (exact up to 55), up for q < 0. Generated. */
-extern const uint64_t sw_power_table[SW_POWER_MAX - SW_POWER_MIN + 1][2];
+SW_HIDDEN extern const uint64_t sw_power_table[SW_POWER_MAX - SW_POWER_MIN + 1][2];
 
-extern const double sw_power_double[23];      /* 10^0 .. 10^22, exact */
-extern const uint64_t sw_power_integer[20]; /* 10^0 .. 10^19 */
+SW_HIDDEN extern const double sw_power_double[23];    /* 10^0 .. 10^22, exact */
+SW_HIDDEN extern const uint64_t sw_power_integer[20]; /* 10^0 .. 10^19 */
 
 /* (-1)^negative * digits * 10^exponent; `cut`: nonzero digits after the 19th were left out. */
 struct sw_decimal {
@@ -144,7 +145,10 @@ SW_INLINE double sw_decimal_easy(const struct sw_decimal *d) {
 SW_INLINE bool sw_decimal_double(const struct sw_decimal *d, const char *text, const char *text_end, double *ret) {
     if (SW_LIKELY(sw_decimal_is_easy(d))) {
         double value = sw_decimal_easy(d);
-        *ret = d->negative ? -value : value;
+        uint64_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        bits |= (uint64_t)d->negative << 63;
+        memcpy(ret, &bits, sizeof bits);
         return true;
     }
     return sw_decimal_double_hard(d, text, text_end, ret);
@@ -159,7 +163,9 @@ SW_INLINE bool sw_decimal_float(const struct sw_decimal *d, const char *text, co
         uint64_t bits;
         memcpy(&bits, &value, sizeof bits);
         if (SW_LIKELY((bits & 0x1fffffff) != 0x10000000)) {
-            *ret = (float)(d->negative ? -value : value);
+            bits |= (uint64_t)d->negative << 63;
+            memcpy(&value, &bits, sizeof value);
+            *ret = (float)value;
             return true;
         }
     }
@@ -178,32 +184,46 @@ SW_INLINE const char *sw_read_float(const char *p, const char *end, float *ret) 
     return SW_LIKELY(next) && SW_LIKELY(sw_decimal_float(&d, p, next, ret)) ? next : NULL;
 }
 
-/* A number of the form -d.ddd with 1 to 16 digits behind the point, which ends exactly at token_end; at least
- * SW_TOKEN_SLACK bytes behind that are readable. false: it has another form, or none. */
-enum { SW_TOKEN_SLACK = 8 };
+/* A number of the form -d.ddd with 1 to 18 digits behind the point, which ends exactly at token_end; at least
+ * SW_TOKEN_SLACK bytes behind that are readable. false: it has another form, or none. How many digits there are costs
+ * one branch, between what 32-bit and what 64-bit floats usually have. */
+enum { SW_TOKEN_SLACK = 16 };
 SW_INLINE bool sw_scan_token(const char *p, const char *token_end, struct sw_decimal *ret) {
     ret->negative = *p == '-';
     p += ret->negative;
     uint64_t first = (unsigned char)(*p - '0');
     size_t count = (size_t)(token_end - p) - 2; /* huge when the token is too short */
-    if (SW_UNLIKELY(first > 9 || p[1] != '.' || count - 1 > 15)) {
+    if (SW_UNLIKELY(first > 9 || p[1] != '.' || count - 1 > 17)) {
         return false;
     }
-    uint64_t head = sw_load_word(p + 2) ^ 0x3030303030303030u, digits, others;
+    p += 2;
+    uint64_t others;
     if (count <= 8) {
-        head <<= 64 - 8 * count;
-        others = sw_nondigits(head);
-        digits = sw_eight_digits(head);
+        uint64_t digits = (sw_load_word(p) ^ 0x3030303030303030u) << (64 - 8 * count);
+        others = sw_nondigits(digits);
+        ret->digits = first * sw_power_integer[count] + sw_eight_digits(digits);
     } else {
-        uint64_t tail = (sw_load_word(p + 10) ^ 0x3030303030303030u) << (128 - 8 * count);
-        others = sw_nondigits(head) | sw_nondigits(tail);
-        digits = sw_eight_digits(head) * sw_power_integer[count - 8] + sw_eight_digits(tail);
+        /* The last 16 digits, filled up with zeros in front; what stands before them joins `first`. */
+        size_t extra = count > 16 ? count - 16 : 0;
+        unsigned shift = 8 * (unsigned)(16 + extra - count);
+        uint64_t second = (unsigned char)(p[0] - '0'), third = (unsigned char)(p[1] - '0');
+        uint64_t head = sw_load_word(p + extra) ^ 0x3030303030303030u;
+        uint64_t tail = (sw_load_word(p + extra + 8) ^ 0x3030303030303030u) << shift | (head >> 1) >> (63 - shift);
+        uint64_t lead = extra > 0 ? first * 10 + second : first;
+        lead = extra > 1 ? lead * 10 + third : lead;
+        head <<= shift;
+        others = sw_nondigits(head) | sw_nondigits(tail) | (uint64_t)(second > 9) | (uint64_t)(third > 9);
+        ret->digits = lead * sw_power_integer[count - extra] + sw_eight_digits(head) * 100000000 +
+                      sw_eight_digits(tail);
     }
-    ret->digits = first * sw_power_integer[count] + digits;
     ret->exponent = -(int64_t)count;
     ret->cut = false;
     return SW_LIKELY(!others);
 }
+
+/* Writes each value and a comma behind it; "null" where it is not finite. At most SW_NUMBER_MAX + 1 bytes each. */
+char *sw_format_float_list(char *out, const float *values, size_t count);
+char *sw_format_double_list(char *out, const double *values, size_t count);
 
 /* Digits of a JSON integer (no sign) at p. NULL: malformed, a fraction or exponent follows, or above UINT64_MAX. */
 SW_INLINE const char *sw_read_magnitude(const char *p, const char *end, uint64_t *ret) {

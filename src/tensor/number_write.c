@@ -188,7 +188,7 @@ static char *format_zero(char *out, bool negative) {
     return out + (negative ? 4 : 1);
 }
 
-char *sw_format_float(char *out, float value) {
+SW_INLINE char *format_float(char *out, float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     bool negative = bits >> 31;
@@ -213,7 +213,7 @@ char *sw_format_float(char *out, float value) {
     return lay_out(out, &d, false);
 }
 
-char *sw_format_double(char *out, double value) {
+SW_INLINE char *format_double(char *out, double value) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     bool negative = bits >> 63;
@@ -234,6 +234,35 @@ char *sw_format_double(char *out, double value) {
                        .count = last ? 9 + significant(last) : 1 + significant(middle),
                        .point = s.exponent + length};
     return lay_out(out, &d, true);
+}
+
+char *sw_format_float(char *out, float value) {
+    return format_float(out, value);
+}
+
+char *sw_format_double(char *out, double value) {
+    return format_double(out, value);
+}
+
+static char *put_null(char *out) {
+    memcpy(out, "null", 4);
+    return out + 4;
+}
+
+char *sw_format_float_list(char *out, const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        out = SW_LIKELY(__builtin_isfinite(values[i])) ? format_float(out, values[i]) : put_null(out);
+        *out++ = ',';
+    }
+    return out;
+}
+
+char *sw_format_double_list(char *out, const double *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        out = SW_LIKELY(__builtin_isfinite(values[i])) ? format_double(out, values[i]) : put_null(out);
+        *out++ = ',';
+    }
+    return out;
 }
 
 char *sw_format_uint(char *out, uint64_t value) {

@@ -41,6 +41,11 @@ from helpers.server import REPORTS, Server
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bodies and other long values would make unreadable test names."""
+    return argname if isinstance(val, (bytes, str)) and len(val) > 40 else None
+
+
 @pytest.fixture(scope="session")
 def binary():
     path = Path(os.environ.get("SLIPWAY_BIN") or ROOT / "build" / "slipway").resolve()

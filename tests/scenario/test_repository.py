@@ -83,7 +83,7 @@ def test_models_directory(start_server, test_models, tmp_path):
     (folder / "bad.onnx").write_bytes(b"not a model")
     server = start_server(args=["--models-dir", folder], wait_ready=False)
     with server.client() as client:
-        server.wait_log("model loaded", model="good")
+        server.wait_log("model ready", model="good")
         rows = index(client)
         assert rows[("good", "1")]["state"] == "READY"
         assert rows[("bad", "1")]["state"] == "UNAVAILABLE" and rows[("bad", "1")]["reason"]
@@ -121,7 +121,7 @@ def test_reload_of_configuration(start_server, test_models, tmp_path):
     assert line["status"] == 200 and line["model"] == "mlp_45"
     path.write_text("log: {level: shouting}\n")
     server.signal(signal.SIGHUP)
-    server.wait_log("configuration not reloaded")
+    server.wait_log("configuration not reloaded, the old one stays")
     assert server.client().get("/health/live").status == 200
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+INK = " .:-=+*#%@"
 
 
 def golden(digits):
@@ -31,7 +32,8 @@ def test_first_prediction_is_right(binary, digit):
                            "--digit", str(digit)], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"The model reads {digit}" in done.stdout and "right" in done.stdout
-    assert sum("@" in row for row in done.stdout.splitlines()) >= 4  # the picture
+    picture = [row for row in done.stdout.splitlines() if row.startswith("    ") and set(row) <= set(INK)]
+    assert len(picture) == 8 and any("@" in row or "%" in row for row in picture)
 
 
 def test_first_prediction_without_a_server_says_why(tmp_path):

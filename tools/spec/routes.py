@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """spec/routes.toml and spec/schemas.json -> the route table (C), the OpenAPI document (C), the reference (Markdown).
 
-Usage: routes.py {header|source|openapi|json|doc} ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
+Usage: routes.py {header|source|openapi|json|doc|check} ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
 
 header: prototypes of the handlers; source: sw_api_routes[]; openapi: sw_api_openapi_json as C;
-json: the same document as a file; doc: docs/reference/http.md.
+json: the same document as a file; doc: docs/reference/http.md;
+check: fails when OUTPUT is not what doc would write.
 """
 import json
 import re
@@ -245,6 +246,11 @@ def main():
     kind, routes_path, schemas_path, errors_path, output = sys.argv[1:6]
     version = sys.argv[6] if len(sys.argv) > 6 else "0"
     routes, parameters, schemas = load(routes_path, schemas_path, errors_path)
+    if kind == "check":
+        with open(output, encoding="utf-8") as f:
+            if f.read() != doc(routes, parameters, schemas):
+                fail(f"{output} is stale: write it anew with `doc`")
+        return
     make = {"header": header, "source": source, "openapi": openapi, "json": as_json, "doc": doc}.get(kind)
     if not make:
         sys.exit(__doc__)

@@ -28,6 +28,7 @@ class Server:
         self.logs = []   # those that are JSON objects, parsed
         self._news = threading.Condition()
         self._contract = None
+        self._clients = []  # closed with the server when the test did not
         self._stopped = False
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, cwd=cwd, env={**os.environ, **(env or {})})
@@ -50,7 +51,9 @@ class Server:
 
     def client(self, timeout_s=30.0):
         """A keep-alive connection of its own; every answer is checked against the server's /openapi.json."""
-        return Client(self.port, self.contract, timeout_s)
+        client = Client(self.port, self.contract, timeout_s)
+        self._clients.append(client)
+        return client
 
     @property
     def contract(self):
@@ -139,7 +142,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self._kill()
             raise AssertionError(f"still running {limit_s} s after it should have ended\n{self.tail()}") from None
-        self._reader.join(5.0)
+        self._close()
         self.check_reports()
         return self.process.returncode
 
@@ -159,7 +162,7 @@ class Server:
 
     def _check_alive(self):
         if self.process.poll() is not None:
-            self._reader.join(5.0)
+            self._close()
             self.check_reports()
             raise AssertionError(f"the server ended by itself with {self.process.returncode}\n{self.tail()}")
 
@@ -168,6 +171,15 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(10.0)
+        self._close()
+
+    def _close(self):
+        """After the process ended: the rest of its log."""
+        for client in self._clients:
+            client.close()
+        self._reader.join(5.0)
+        if not self._reader.is_alive():
+            self.process.stderr.close()
 
     def _read(self):
         for raw in self.process.stderr:

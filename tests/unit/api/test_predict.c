@@ -151,6 +151,7 @@ static void bad_requests(void **state) {
         {SUM, "{\"instances\":[[1,2,3,1e60]]}", 400, NULL},
         {SUM, "{\"instances\":[[1,2,3,null]]}", 400, NULL},
         {SUM, "{\"instances\":[[[1,2,3,4]]]}", 400, "x"},
+        {SUM, "{\"instances\":[[[1,2,3,4]],[[1,2,3,4]]]}", 400, "x"},
         {SUM, "{\"instances\":[[1,2,3,4]]", 400, "byte"},
         {SUM, "{\"instances\":[[1,2,3,4]]} x", 400, "byte"},
         {SUM, "{\"instances\":[[1,2,3,4]],\"instances\":[[1,2,3,4]]}", 400, "duplicate"},

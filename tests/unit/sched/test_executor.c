@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -129,7 +130,6 @@ struct submitter {
     pthread_t thread;
     struct sw_executor *executor;
     atomic_uchar *ran; /* one a job */
-    size_t accepted, refused;
 };
 
 static void mark(void *arg) {
@@ -140,13 +140,10 @@ static void mark(void *arg) {
 static void *submit_loop(void *arg) {
     struct submitter *s = arg;
     for (size_t i = 0; i < JOBS; i++) {
-        sw_status status = sw_executor_submit(s->executor, mark, &s->ran[i], NULL);
-        SW_ASSERT(status == SW_OK || status == SW_E_TOO_MANY_REQUESTS);
-        if (status) {
-            s->refused++;
-            atomic_store(&s->ran[i], 1); /* as if it had run: it must not */
-        } else {
-            s->accepted++;
+        sw_status status;
+        while ((status = sw_executor_submit(s->executor, mark, &s->ran[i], NULL))) {
+            SW_ASSERT(status == SW_E_TOO_MANY_REQUESTS && atomic_load(&s->ran[i]) == 0);
+            sched_yield();
         }
     }
     return NULL;
@@ -166,8 +163,6 @@ static void every_accepted_job_runs_once(void **state) {
     }
     sw_executor_destroy(executor);
     for (size_t i = 0; i < SUBMITTERS; i++) {
-        assert_int_equal(submitters[i].accepted + submitters[i].refused, JOBS);
-        assert_true(submitters[i].accepted > 0);
         for (size_t j = 0; j < JOBS; j++) {
             assert_int_equal(atomic_load(&ran[i][j]), 1);
         }

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Checks the direction of includes in src.
+
+Usage: check_includes.py [ROOT] [--compile COMPILER FLAG...]
+
+  - A folder of src includes only itself, folders before it in the order below, and spec/ (generated).
+  - *_internal.h is included only from its own folder.
+  - Includes are written from src ("base/str.h"), name a file that exists, and never climb ("..").
+  - With --compile, each header of src compiles alone with this compiler and these flags.
+
+Writes FILE:LINE: reason for each fault; exit 1 when there is one.
+"""
+import concurrent.futures
+import pathlib
+import re
+import subprocess
+import sys
+
+# From design: dependencies point to the left.
+ORDER = ["base", "tensor", "engine", "graph", "store", "artifact", "registry", "sched", "pipeline", "rollout", "stats",
+         "observe", "auth", "http", "api", "search", "learn", "train", "cli"]
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]*)"')
+COMMENT_OR_STRING = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
+
+
+def blank_comments(text):
+    """The text with comments turned into blanks, line breaks kept."""
+    def blank(match):
+        found = match.group(0)
+        return found if found[0] in "\"'" else re.sub(r"[^\n]", " ", found)
+    return COMMENT_OR_STRING.sub(blank, text)
+
+
+def includes(path):
+    text = blank_comments(path.read_text(encoding="utf-8"))
+    for number, line in enumerate(text.splitlines(), 1):
+        match = INCLUDE.match(line)
+        if match:
+            yield number, match.group(1)
+
+
+def fault(src, path, target):
+    """Why `path` (in src) may not include `target`, or None."""
+    folder = path.relative_to(src).parts[0]
+    parts = target.split("/")
+    if ".." in parts or "." in parts or target.startswith("/"):
+        return f'"{target}" is not written from src'
+    if parts[0] == "spec":
+        return None
+    if len(parts) < 2 or not (src / target).is_file():
+        return f'"{target}" is no file of src; includes are written from src'
+    if parts[0] not in ORDER:
+        return f'folder {parts[0]} has no place in the order of tools/check_includes.py'
+    if parts[0] != folder and ORDER.index(parts[0]) > ORDER.index(folder):
+        return f'{folder} may not include "{target}": {parts[0]} stands above it'
+    if parts[0] != folder and target.endswith("_internal.h"):
+        return f'"{target}" is internal to {parts[0]}'
+    return None
+
+
+def check_directions(root):
+    src = root / "src"
+    faults = []
+    files = sorted(p for p in src.rglob("*") if p.suffix in (".c", ".h") and p.is_file())
+    for path in files:
+        folder = path.relative_to(src).parts[0]
+        if folder not in ORDER:
+            faults.append(f"{path.relative_to(root)}:1: folder {folder} has no place in the order")
+            continue
+        for number, target in includes(path):
+            why = fault(src, path, target)
+            if why:
+                faults.append(f"{path.relative_to(root)}:{number}: {why}")
+    return files, faults
+
+
+def compile_alone(root, path, command):
+    run = subprocess.run([*command, "-fsyntax-only", "-x", "c", "-"], input=f'#include "{path.relative_to(root / "src")}"\n',
+                         capture_output=True, text=True, check=False)
+    if run.returncode == 0:
+        return None
+    first = next((x for x in run.stderr.splitlines() if "error" in x), run.stderr.strip())
+    return f"{path.relative_to(root)}:1: does not compile alone: {first}"
+
+
+def main(arguments):
+    command = []
+    if "--compile" in arguments:
+        at = arguments.index("--compile")
+        arguments, command = arguments[:at], arguments[at + 1:]
+        if not command:
+            sys.exit(__doc__)
+    if len(arguments) > 1 or (arguments and arguments[0].startswith("-")):
+        sys.exit(__doc__)
+    root = pathlib.Path(arguments[0]) if arguments else pathlib.Path(__file__).resolve().parent.parent
+    root = root.resolve()
+    files, faults = check_directions(root)
+    if not files:
+        faults.append(f"{root}: no C files under src")
+    if command:
+        headers = [p for p in files if p.suffix == ".h"]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            faults += filter(None, pool.map(lambda p: compile_alone(root, p, command), headers))
+    for line in faults:
+        print(line)
+    if not faults:
+        print(f"{len(files)} files: includes point downwards")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
