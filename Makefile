@@ -22,9 +22,8 @@ comma := ,
 SANITIZE = --buildtype=debugoptimized -Db_lundef=false -Db_sanitize
 # What the sanitizers are told: stop at the first fault.
 ASAN = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
-       UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-       LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
-TSAN = TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
+       UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+TSAN = TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -54,9 +53,8 @@ test: setup-build-test ## set up, build, run every test
 	@echo "make test: passed: $$(sed -n 's/^Ok: *//p' $(BUILD)/unit.log) unit test programs;" \
 		"Python tests: $$(tail -n 1 $(BUILD)/scenario.log | tr -d '=')"
 
-unit: setup-build-test ## unit tests and the check of include directions
+unit: setup-build-test ## unit tests, and the check of include directions
 	$(AGAIN) build
-	@$(PYTHON) tools/check_includes.py
 	@meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs | tee $(BUILD)/unit.log
 
 scenario: setup-build-test ## tests of the real binary, of golden numbers and of the set-up
@@ -67,9 +65,8 @@ bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-pr
 	$(AGAIN) build
 	@for script in serving footprint isolation; do $(PYTHON) bench/$$script.py; done
 
-docs: setup-build ## copy the reference pages that the build makes from spec/ into docs/reference/
-	$(AGAIN) build
-	@for page in $(BUILD)/spec/*.md; do cmp -s $$page docs/reference/$${page##*/} || cp -v $$page docs/reference/; done
+docs: setup-build ## write the pages of docs/reference from the tables in spec/
+	@tools/docs.sh
 
 lint: setup-build-lint ## layout, clang-tidy, shellcheck, pyflakes, stale pages, banned words, includes
 	$(AGAIN) build

@@ -75,8 +75,9 @@ def check_directions(root):
 
 
 def compile_alone(root, path, command):
-    run = subprocess.run([*command, "-fsyntax-only", "-x", "c", "-"], input=f'#include "{path.relative_to(root / "src")}"\n',
-                         capture_output=True, text=True, check=False)
+    source = f'#include "{path.relative_to(root / "src")}"\n'
+    run = subprocess.run([*command, "-fsyntax-only", "-x", "c", "-"], input=source, capture_output=True, text=True,
+                         check=False)
     if run.returncode == 0:
         return None
     first = next((x for x in run.stderr.splitlines() if "error" in x), run.stderr.strip())

@@ -56,19 +56,7 @@ check_python() {
     return $code
 }
 
-# docs/reference/*.md are written by the build (spec/meson.build) as $build/spec/*.md.
-check_generated() {
-    local code=0 built name
-    for built in "$build"/spec/*.md; do
-        [[ -e $built ]] || { echo "$build/spec has no generated pages: run make build"; return 1; }
-        name=docs/reference/$(basename "$built")
-        if ! cmp -s "$built" "$name"; then
-            echo "$name is stale: it differs from what spec/ says; copy $built over it"
-            code=1
-        fi
-    done
-    return $code
-}
+check_generated() { tools/docs.sh --check; }
 
 # Host names of package registries (pip and npm know theirs) and paths of one person's machine.
 check_words() {

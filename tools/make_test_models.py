@@ -3,10 +3,11 @@
 
 usage: make_test_models.py DIRECTORY [NAME ...] [--stamp FILE]
 
-Without names every model is made; names pick some (see --list). For a model NAME.onnx the file NAME.golden.jsonl holds one
-request a line, as a bundle's golden file does: {"inputs": [tensor, ...], "outputs": [tensor, ...], "tolerance": t}, tensors
-in the form of the Open Inference Protocol. The answers are computed here with numpy, independently of any runtime.
-FP16 and BF16 values are given as the numbers they stand for. The same bytes come out on every run.
+Without names every model is made; names pick some (see --list). For a model NAME.onnx the file NAME.golden.jsonl
+holds one request a line, as a bundle's golden file does: {"inputs": [tensor, ...], "outputs": [tensor, ...],
+"tolerance": t}, tensors in the form of the Open Inference Protocol. The answers are computed here with numpy,
+independently of any runtime. FP16 and BF16 values are given as the numbers they stand for. The same bytes come out on
+every run.
 """
 import argparse
 import json
@@ -170,7 +171,8 @@ def cnn_224(path):
     initializers.append(constant("head", head))
     nodes += [helper.make_node("GlobalAveragePool", [at], ["pool"]), helper.make_node("Flatten", ["pool"], ["flat"]),
               helper.make_node("MatMul", ["flat", "head"], ["scores"])]
-    write(path, nodes, [value("image", "FP32", ["N", 3, 224, 224])], [value("scores", "FP32", ["N", 1000])], initializers)
+    write(path, nodes, [value("image", "FP32", ["N", 3, 224, 224])], [value("scores", "FP32", ["N", 1000])],
+          initializers)
     x = rng.random_sample((1, 3, 224, 224)).astype(np.float32).round(3)
     y = x.astype(np.float64)
     for w, bias in layers:
@@ -254,12 +256,22 @@ def default_input(path):
 
 
 @model
+def passthrough(path):
+    """One output is an input as it came, beside one that is computed."""
+    write(path, [helper.make_node("Neg", ["x"], ["negative"])], [value("x", "FP32", ["N"])],
+          [value("x", "FP32", ["N"]), value("negative", "FP32", ["N"])])
+    x = np.array([1, -2], np.float32)
+    golden(path, ([tensor("x", "FP32", x)], [tensor("x", "FP32", x), tensor("negative", "FP32", -x)]), tolerance=0)
+
+
+@model
 def nonzero(path):
     """The output's shape depends on the data: the indices of what is not 0."""
     write(path, [helper.make_node("NonZero", ["x"], ["indices"])], [value("x", "FP32", ["N"])],
           [value("indices", "INT64", [1, "found"])])
-    golden(path, *[([tensor("x", "FP32", np.array(x, np.float32))], [tensor("indices", "INT64", np.array([i], np.int64))])
-                   for x, i in (([0, 5, 0, 7], [1, 3]), ([0, 0], []))], tolerance=0)
+    cases = [([0, 5, 0, 7], [1, 3]), ([0, 0], [])]
+    golden(path, *[([tensor("x", "FP32", np.array(x, np.float32))],
+                    [tensor("indices", "INT64", np.array([found], np.int64))]) for x, found in cases], tolerance=0)
 
 
 @model
@@ -324,7 +336,8 @@ def ir_99(path):
 
 @model
 def unknown_operator(path):
-    write(path, [helper.make_node("Frobnicate", ["x"], ["y"])], [value("x", "FP32", ["N"])], [value("y", "FP32", ["N"])])
+    write(path, [helper.make_node("Frobnicate", ["x"], ["y"])], [value("x", "FP32", ["N"])],
+          [value("y", "FP32", ["N"])])
 
 
 @model

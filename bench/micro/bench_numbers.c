@@ -10,12 +10,13 @@
 #include "tensor/json.h"
 #include "tensor/number.h"
 
+enum { SHORTEST = -1, SEVENTEEN = -2 };
 enum { COUNT = 150528, ROUNDS = 31, TEXT_MAX = COUNT * 40 };
 
 struct set {
     const char *name;
     enum sw_dtype dtype;
-    const char *format; /* of snprintf; NULL: shortest */
+    int decimals; /* behind the point; SHORTEST; or SEVENTEEN significant digits */
     double (*value)(size_t i);
 };
 
@@ -48,17 +49,17 @@ static double any_scale(size_t i) {
 }
 
 static const struct set sets[] = {
-    {"float \"0.123456\"", SW_DTYPE_FP32, "%.6f", six_digits},
-    {"float uniform, shortest", SW_DTYPE_FP32, NULL, uniform},
-    {"float normal, %.4f", SW_DTYPE_FP32, "%.4f", bell},
-    {"float normal, shortest", SW_DTYPE_FP32, NULL, bell},
-    {"float normal as double", SW_DTYPE_FP32, "%.17g", bell},
-    {"float pixels 0-255", SW_DTYPE_FP32, "%.0f", pixels},
-    {"float of any scale", SW_DTYPE_FP32, NULL, any_scale},
-    {"double uniform, shortest", SW_DTYPE_FP64, NULL, uniform},
-    {"double normal, shortest", SW_DTYPE_FP64, NULL, bell},
-    {"double of any scale", SW_DTYPE_FP64, NULL, any_scale},
-    {"uint8 pixels", SW_DTYPE_UINT8, "%.0f", pixels},
+    {"float \"0.123456\"", SW_DTYPE_FP32, 6, six_digits},
+    {"float uniform, shortest", SW_DTYPE_FP32, SHORTEST, uniform},
+    {"float normal, %.4f", SW_DTYPE_FP32, 4, bell},
+    {"float normal, shortest", SW_DTYPE_FP32, SHORTEST, bell},
+    {"float normal as double", SW_DTYPE_FP32, SEVENTEEN, bell},
+    {"float pixels 0-255", SW_DTYPE_FP32, 0, pixels},
+    {"float of any scale", SW_DTYPE_FP32, SHORTEST, any_scale},
+    {"double uniform, shortest", SW_DTYPE_FP64, SHORTEST, uniform},
+    {"double normal, shortest", SW_DTYPE_FP64, SHORTEST, bell},
+    {"double of any scale", SW_DTYPE_FP64, SHORTEST, any_scale},
+    {"uint8 pixels", SW_DTYPE_UINT8, 0, pixels},
 };
 
 static int compare(const void *a, const void *b) {
@@ -73,9 +74,10 @@ static double median_ns(uint64_t times[ROUNDS]) {
 
 static void write_value(struct sw_buf *out, const struct set *set, double value) {
     char text[SW_NUMBER_MAX * 2];
-    if (set->format) {
-        int n = snprintf(text, sizeof text, set->format, value);
-        sw_buf_append(out, text, (size_t)n);
+    if (set->decimals >= 0) {
+        sw_buf_printf(out, "%.*f", set->decimals, value);
+    } else if (set->decimals == SEVENTEEN) {
+        sw_buf_printf(out, "%.17g", value);
     } else {
         char *end = set->dtype == SW_DTYPE_FP32 ? sw_format_float(text, (float)value) : sw_format_double(text, value);
         sw_buf_append(out, text, (size_t)(end - text));

@@ -59,6 +59,7 @@ struct sw_api_sample {
     uint64_t rows; /* in all executions */
     uint64_t executions;
     uint64_t batch_size; /* of each execution */
+    uint64_t now_ns;     /* when it ended, on the API's clock */
     uint64_t total_ns;
     uint64_t phase_ns[4];
 };
@@ -69,7 +70,7 @@ void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct
 void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const struct sw_http_exchange *x,
                              uint64_t duration_ns);
 /* Appends the model_stats object of the statistics extension. */
-void sw_api_model_write_stats(const struct sw_api_model *m, struct sw_buf *out);
+void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out);
 
 /* ---- call.c: one inference, from the body to the answer */
 
@@ -165,5 +166,11 @@ struct sw_predict_call {
 };
 
 SW_MUST_CHECK sw_status sw_predict_parse(struct sw_api_call *call, struct sw_error *err);
+/* The same for a body known to be JSON. */
+SW_MUST_CHECK sw_status sw_predict_parse_json(struct sw_api_call *call, struct sw_error *err);
+
+/* ---- oip_infer.c */
+
+extern const struct sw_api_codec sw_oip_infer_codec;
 
 #endif

@@ -55,26 +55,28 @@ static uint64_t batch_size(const struct sw_api_call *call) {
     return has_rows ? (uint64_t)run->inputs[0].shape[0] : 1;
 }
 
-static void count(struct sw_api_call *call, sw_status status, uint64_t encode_ns, uint64_t now) {
-    struct sw_api_sample sample = {.status = status, .total_ns = now - call->start_ns};
+/* What is neither waiting nor before the model nor its run belongs to the answer: phases add up to the whole. */
+static void count(struct sw_api_call *call, sw_status status) {
+    uint64_t now = sw_now_ns(call->api->options.clock);
+    struct sw_api_sample sample = {.status = status, .now_ns = now, .total_ns = now - call->start_ns};
     if (status == SW_OK) {
         sample.executions = call->run_count;
         sample.batch_size = batch_size(call);
         sample.rows = sample.batch_size * call->run_count;
         sample.phase_ns[SW_API_QUEUE] = call->queue_ns;
         sample.phase_ns[SW_API_PRE] = call->parse_ns;
-        sample.phase_ns[SW_API_POST] = encode_ns;
         for (size_t i = 0; i < call->run_count; i++) {
             sample.phase_ns[SW_API_PRE] += call->runs[i].pre_ns;
             sample.phase_ns[SW_API_RUN] += call->runs[i].run_ns;
-            sample.phase_ns[SW_API_POST] += call->runs[i].post_ns;
         }
+        uint64_t before = call->queue_ns + sample.phase_ns[SW_API_PRE] + sample.phase_ns[SW_API_RUN];
+        sample.phase_ns[SW_API_POST] = sample.total_ns > before ? sample.total_ns - before : 0;
     }
     sw_api_model_count(call->api, call->stats, &sample);
 }
 
 static void answer_failure(struct sw_api_call *call, const struct sw_error *err) {
-    count(call, err->code, 0, sw_now_ns(call->api->options.clock));
+    count(call, err->code);
     sw_api_reply_error(call->x, err);
 }
 
@@ -86,30 +88,22 @@ static sw_status run_all(struct sw_api_call *call, struct sw_error *err) {
 }
 
 static void run_and_answer(struct sw_api_call *call) {
-    struct sw_clock *clock = call->api->options.clock;
     struct sw_error err;
-    if (run_all(call, &err)) {
+    if (run_all(call, &err) || call->codec->encode(call, &err)) {
         answer_failure(call, &err);
         return;
     }
-    uint64_t before = sw_now_ns(clock);
-    if (call->codec->encode(call, &err)) {
-        answer_failure(call, &err);
-        return;
-    }
-    uint64_t now = sw_now_ns(clock);
-    count(call, SW_OK, now - before, now);
+    count(call, SW_OK);
 }
 
 static bool parse(struct sw_api_call *call) {
     struct sw_error err;
-    uint64_t before = sw_now_ns(call->api->options.clock);
     if (call->codec->parse(call, &err)) {
         answer_failure(call, &err);
         return false;
     }
     SW_ASSERT(call->run_count > 0);
-    call->parse_ns = sw_now_ns(call->api->options.clock) - before;
+    call->parse_ns = sw_now_ns(call->api->options.clock) - call->start_ns - call->queue_ns;
     call->parsed = true;
     return true;
 }

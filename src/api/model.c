@@ -24,7 +24,7 @@ struct batch {
 struct sw_api_shard {
     _Alignas(SW_CACHE_LINE) atomic_uint_fast64_t success, success_ns, fail, fail_ns;
     atomic_uint_fast64_t queue_ns, input_ns, infer_ns, output_ns;
-    atomic_uint_fast64_t rows, executions, last_wall_ms;
+    atomic_uint_fast64_t rows, executions, last_ns;
     struct batch batches[BATCH_SIZES];
 };
 
@@ -130,7 +130,7 @@ static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_
     add(&shard->output_ns, s->phase_ns[SW_API_POST]);
     add(&shard->rows, s->rows);
     add(&shard->executions, s->executions);
-    atomic_store_explicit(&shard->last_wall_ms, api->options.clock->wall_ms(api->options.clock), memory_order_relaxed);
+    atomic_store_explicit(&shard->last_ns, s->now_ns, memory_order_relaxed);
     struct batch *batch = find_batch(shard, s->batch_size);
     if (batch) {
         add(&batch->count, s->executions);
@@ -216,8 +216,7 @@ void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const s
 /* ---- the statistics extension */
 
 struct totals {
-    uint64_t success, success_ns, fail, fail_ns, queue_ns, input_ns, infer_ns, output_ns, rows, executions,
-        last_wall_ms;
+    uint64_t success, success_ns, fail, fail_ns, queue_ns, input_ns, infer_ns, output_ns, rows, executions, last_ns;
     struct {
         uint64_t size, count, input_ns, infer_ns, output_ns;
     } batches[SHARDS * BATCH_SIZES];
@@ -253,8 +252,8 @@ static void add_shard(struct totals *t, const struct sw_api_shard *shard) {
     t->output_ns += get(&shard->output_ns);
     t->rows += get(&shard->rows);
     t->executions += get(&shard->executions);
-    uint64_t last = get(&shard->last_wall_ms);
-    t->last_wall_ms = last > t->last_wall_ms ? last : t->last_wall_ms;
+    uint64_t last = get(&shard->last_ns);
+    t->last_ns = last > t->last_ns ? last : t->last_ns;
     for (size_t i = 0; i < BATCH_SIZES; i++) {
         add_batch(t, &shard->batches[i]);
     }
@@ -279,7 +278,13 @@ static void put_batches(struct sw_buf *out, const struct totals *t) {
     sw_buf_append_c(out, ']');
 }
 
-void sw_api_model_write_stats(const struct sw_api_model *m, struct sw_buf *out) {
+/* The wall clock at a moment of the monotonic one; 0 for never. */
+static uint64_t wall_ms_at(const struct sw_api *api, uint64_t ns) {
+    struct sw_clock *clock = api->options.clock;
+    return ns ? clock->wall_ms(clock) - (sw_now_ns(clock) - ns) / 1000000 : 0;
+}
+
+void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out) {
     struct totals t = {0};
     for (size_t i = 0; i < SHARDS; i++) {
         add_shard(&t, &m->shards[i]);
@@ -288,9 +293,9 @@ void sw_api_model_write_stats(const struct sw_api_model *m, struct sw_buf *out) 
     sw_api_put_string(out, "name", m->name);
     sw_buf_append_c(out, ',');
     sw_api_put_string(out, "version", m->version_text);
-    sw_buf_printf(out,
-                  ",\"last_inference\":%llu,\"inference_count\":%llu,\"execution_count\":%llu,\"inference_stats\":{",
-                  (unsigned long long)t.last_wall_ms, (unsigned long long)t.rows, (unsigned long long)t.executions);
+    sw_buf_printf(
+        out, ",\"last_inference\":%llu,\"inference_count\":%llu,\"execution_count\":%llu,\"inference_stats\":{",
+        (unsigned long long)wall_ms_at(api, t.last_ns), (unsigned long long)t.rows, (unsigned long long)t.executions);
     put_duration(out, "success", t.success, t.success_ns);
     sw_buf_append_c(out, ',');
     put_duration(out, "fail", t.fail, t.fail_ns);

@@ -163,14 +163,14 @@ enum sw_http_result sw_api_oip_config(struct sw_http_exchange *x) {
 
 /* ---- statistics extension */
 
-static void put_stats(struct sw_buf *out, const struct sw_api_row *rows, size_t count,
+static void put_stats(const struct sw_api *api, struct sw_buf *out, const struct sw_api_row *rows, size_t count,
                       const struct sw_api_model *only) {
     size_t written = 0;
     SW_LIT(out, "{\"model_stats\":[");
     for (size_t i = 0; i < count; i++) {
         if (rows[i].stats && (!only || rows[i].stats == only)) {
             sw_buf_append_str(out, written++ ? SW_STR(",") : SW_STR(""));
-            sw_api_model_write_stats(rows[i].stats, out);
+            sw_api_model_write_stats(api, rows[i].stats, out);
         }
     }
     SW_LIT(out, "]}");
@@ -181,7 +181,7 @@ static sw_status write_stats(struct sw_http_exchange *x, const struct sw_model *
     struct sw_api_row *rows;
     size_t count;
     SW_TRY(sw_api_rows(sw_api_of(x), &x->arena, sw_str_of(model->name), &rows, &count, err));
-    put_stats(out, rows, count, x->params[1].len ? model->attachment : NULL);
+    put_stats(sw_api_of(x), out, rows, count, x->params[1].len ? model->attachment : NULL);
     return SW_OK;
 }
 
@@ -198,6 +198,6 @@ enum sw_http_result sw_api_oip_stats_all(struct sw_http_exchange *x) {
         return sw_api_reply_error(x, &err);
     }
     sw_api_buf(x, &out);
-    put_stats(&out, rows, count, NULL);
+    put_stats(sw_api_of(x), &out, rows, count, NULL);
     return sw_api_reply(x, 200, &out);
 }

@@ -397,17 +397,11 @@ static sw_status read_body(struct parser *p) {
     return p->call->columnar ? plan_columnar(p) : plan(p);
 }
 
-sw_status sw_predict_parse(struct sw_api_call *call, struct sw_error *err) {
-    enum sw_api_body kind;
-    SW_TRY(sw_api_body_kind(call, &kind, err));
-    struct sw_predict_call *predict = (struct sw_predict_call *)call;
-    if (kind == SW_API_BODY_STEP) {
-        predict->rows = 1;
-        return sw_api_body_as_element(call, err);
-    }
+sw_status sw_predict_parse_json(struct sw_api_call *call, struct sw_error *err) {
     struct sw_json json;
     const struct sw_model *model = call->model;
-    struct parser p = {.call = predict, .json = &json, .model = model, .only = sw_api_only_input(model)};
+    struct parser p = {.call = (struct sw_predict_call *)call, .json = &json, .model = model};
+    p.only = sw_api_only_input(model);
     sw_json_init(&json, call->x->body, &call->x->arena, err);
     p.columns = sw_arena_calloc(&call->x->arena, model->inputs.count, sizeof *p.columns);
     if (!p.columns) {
@@ -417,4 +411,14 @@ sw_status sw_predict_parse(struct sw_api_call *call, struct sw_error *err) {
         p.columns[i].spec = &model->inputs.items[i];
     }
     return read_body(&p);
+}
+
+sw_status sw_predict_parse(struct sw_api_call *call, struct sw_error *err) {
+    enum sw_api_body kind;
+    SW_TRY(sw_api_body_kind(call, &kind, err));
+    if (kind == SW_API_BODY_STEP) {
+        ((struct sw_predict_call *)call)->rows = 1;
+        return sw_api_body_as_element(call, err);
+    }
+    return sw_predict_parse_json(call, err);
 }

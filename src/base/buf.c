@@ -131,6 +131,8 @@ void sw_buf_append_json(struct sw_buf *buf, struct sw_str s) {
         }
         plain = ++i;
     }
-    sw_buf_append(buf, s.data + plain, s.len - plain);
+    if (plain < s.len) {
+        sw_buf_append(buf, s.data + plain, s.len - plain);
+    }
     sw_buf_append_c(buf, '"');
 }

@@ -16,11 +16,13 @@ static sw_status read_all(int fd, const char *path, size_t max_bytes, struct sw_
         return sw_fail(err, SW_E_IO, "%s: not a regular file", path);
     }
     if (st.st_size < 0 || (uint64_t)st.st_size > max_bytes) {
-        return sw_fail(err, SW_E_TOO_LARGE, "%s: %lld bytes, at most %zu are read", path, (long long)st.st_size, max_bytes);
+        return sw_fail(err, SW_E_TOO_LARGE, "%s: %lld bytes, at most %zu are read", path, (long long)st.st_size,
+                       max_bytes);
     }
     for (;;) {
         /* One byte more than expected, to meet the end without growing; files of /proc say size 0. */
-        size_t room = (size_t)st.st_size > 0 && (size_t)st.st_size >= buf->len ? (size_t)st.st_size - buf->len + 1 : 4096;
+        size_t size = (size_t)st.st_size;
+        size_t room = size > 0 && size >= buf->len ? size - buf->len + 1 : 4096;
         room = room > buf->max - buf->len ? buf->max - buf->len : room;
         if (room == 0) {
             return sw_fail(err, SW_E_TOO_LARGE, "%s: more than %zu bytes", path, max_bytes);

@@ -28,13 +28,10 @@
 
 enum { BLOCK_SHARDS = 16, BLOCKS = SW_THREADS_MAX / BLOCK_SHARDS, CALLBACKS_MAX = 16, LABELS_BYTES_MAX = 64 * 1024 };
 
-/* values: counter {total}; histogram {one per bucket, the one above the last bound, sum in ns}. */
-struct shard {
-    _Alignas(SW_CACHE_LINE) atomic_ullong values[SW_CACHE_LINE / sizeof(atomic_ullong)]; /* longer for histograms */
-};
-
+/* A shard is an array of numbers on cache lines of its own: counter {total}; histogram {one per bucket, the one above
+ * the last bound, sum in ns}. */
 struct block {
-    _Atomic(struct shard *) shards[BLOCK_SHARDS];
+    _Atomic(atomic_ullong *) shards[BLOCK_SHARDS];
 };
 
 struct sw_series {
@@ -199,12 +196,14 @@ static struct block *block_at(struct sw_series *series, unsigned index) {
 }
 
 /* Only the owning thread stores here. */
-static struct shard *make_shard(struct block *block, unsigned index, const struct sw_metric_info *info) {
+static atomic_ullong *make_shard(struct block *block, unsigned index, const struct sw_metric_info *info) {
     size_t bytes = value_count(info) * sizeof(atomic_ullong);
     bytes = (bytes + SW_CACHE_LINE - 1) / SW_CACHE_LINE * SW_CACHE_LINE;
-    struct shard *shard = sw_aligned_alloc(SW_CACHE_LINE, bytes);
+    atomic_ullong *shard = sw_aligned_alloc(SW_CACHE_LINE, bytes);
     if (shard) {
-        memset(shard, 0, bytes);
+        for (size_t i = 0; i < bytes / sizeof *shard; i++) {
+            atomic_init(&shard[i], 0);
+        }
         atomic_store_explicit(&block->shards[index % BLOCK_SHARDS], shard, memory_order_release);
     }
     return shard;
@@ -214,7 +213,7 @@ static struct shard *make_shard(struct block *block, unsigned index, const struc
 static atomic_ullong *own_values(struct sw_series *series) {
     unsigned index = sw_thread_index();
     struct block *block = block_at(series, index);
-    struct shard *shard = NULL;
+    atomic_ullong *shard = NULL;
     if (SW_LIKELY(block != NULL)) {
         shard = atomic_load_explicit(&block->shards[index % BLOCK_SHARDS], memory_order_relaxed);
         shard = SW_LIKELY(shard != NULL) ? shard : make_shard(block, index, series->info);
@@ -223,7 +222,7 @@ static atomic_ullong *own_values(struct sw_series *series) {
         atomic_fetch_add_explicit(&series->metrics->dropped, 1, memory_order_relaxed);
         return NULL;
     }
-    return shard->values;
+    return shard;
 }
 
 static void bump(atomic_ullong *value, uint64_t n) {
@@ -278,9 +277,9 @@ static void merge(const struct sw_series *series, uint64_t *totals) {
     for (size_t b = 0; b < BLOCKS; b++) {
         const struct block *block = atomic_load_explicit(&series->blocks[b], memory_order_acquire);
         for (size_t s = 0; block && s < BLOCK_SHARDS; s++) {
-            const struct shard *shard = atomic_load_explicit(&block->shards[s], memory_order_acquire);
+            const atomic_ullong *shard = atomic_load_explicit(&block->shards[s], memory_order_acquire);
             for (size_t i = 0; shard && i < count; i++) {
-                totals[i] += atomic_load_explicit(&shard->values[i], memory_order_relaxed);
+                totals[i] += atomic_load_explicit(&shard[i], memory_order_relaxed);
             }
         }
     }

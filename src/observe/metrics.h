@@ -25,7 +25,7 @@ struct sw_series *sw_metrics_series(struct sw_metrics *metrics, enum sw_metric m
 void sw_series_add(struct sw_series *series, uint64_t n);          /* counter */
 void sw_series_set(struct sw_series *series, double value);        /* gauge or sampled counter; last writer wins */
 void sw_series_observe_ns(struct sw_series *series, uint64_t ns);  /* histogram in seconds */
-void sw_series_reset(struct sw_series *series);                    /* gauge series of something gone: not shown until set */
+void sw_series_reset(struct sw_series *series);                    /* of something gone: not shown until set */
 
 uint64_t sw_series_total(const struct sw_series *series); /* counter's sum, or a histogram's count */
 

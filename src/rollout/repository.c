@@ -180,7 +180,8 @@ sw_status sw_repository_add(struct sw_repository *repository, const char *path, 
     entry->path = sw_xstrdup(path);
     for (size_t i = 0; i < scan.count; i++) {
         const struct scanned_version *s = &scan.items[i];
-        set_unavailable(add_version(entry, s->number, sw_xstrdup(s->path)), s->broken ? s->reason.message : "not loaded");
+        set_unavailable(add_version(entry, s->number, sw_xstrdup(s->path)),
+                        s->broken ? s->reason.message : "not loaded");
     }
     scan_deinit(&scan);
     return add_entry(repository, entry, ret_name, err);

@@ -24,9 +24,9 @@ SW_MUST_CHECK sw_status sw_repository_create(const struct sw_repository_options 
                                              struct sw_error *err);
 void sw_repository_destroy(struct sw_repository *repository); /* no request is running */
 
-/* Makes a model known without loading it: a bundle folder, a model file, a folder that holds one model file, or a folder
- * of numbered version folders (name/1, name/2, ...), each like one of these. *ret_name (borrowed, lives as long as the
- * repository) may be NULL. SW_E_CONFLICT, naming both paths, when the name is taken. */
+/* Makes a model known without loading it: a bundle folder, a model file, a folder that holds one model file, or a
+ * folder of numbered version folders (name/1, name/2, ...), each like one of these. *ret_name (borrowed, lives as long
+ * as the repository) may be NULL. SW_E_CONFLICT, naming both paths, when the name is taken. */
 SW_MUST_CHECK sw_status sw_repository_add(struct sw_repository *repository, const char *path, const char **ret_name,
                                           struct sw_error *err);
 /* Adds every sub-folder and model file of a directory, hidden ones left out; one that cannot be read is known by its
@@ -61,8 +61,8 @@ SW_MUST_CHECK sw_status sw_repository_acquire(struct sw_repository *repository, 
                                               struct sw_str version, struct sw_model **ret, struct sw_error *err);
 void sw_repository_release(struct sw_repository *repository, struct sw_model *model);
 
-/* Every known model version, for index and metrics: calls fn for each, by model as added and ascending version, under the
- * control lock (not the request path). fn must not call the repository. */
+/* Every known model version, for index and metrics: calls fn for each, by model as added and ascending version, under
+ * the control lock (not the request path). fn must not call the repository. */
 struct sw_repository_row {
     const char *name;
     int64_t version;

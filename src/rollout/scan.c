@@ -73,7 +73,8 @@ static sw_status only_model_file(const struct sw_model_options *options, const c
     closedir(d);
     if (several || !found) {
         sw_free(found);
-        return several ? sw_fail(err, SW_E_MODEL_INVALID, "%s: several model files and no bundle.yaml to choose one", dir)
+        return several ? sw_fail(err, SW_E_MODEL_INVALID, "%s: several model files and no bundle.yaml to choose one",
+                                 dir)
                        : sw_fail(err, SW_E_NOT_FOUND, "%s: neither bundle.yaml nor a model file in it", dir);
     }
     *ret = found;

@@ -106,14 +106,13 @@ struct script {
 static sw_status read_script(json_t *root, struct script *s, struct sw_error *err) {
     *s = (struct script){.op = "sum", .message = "the model was told to fail"};
     json_error_t why;
-    if (json_unpack_ex(root, &why, JSON_STRICT,
-                       "{s:o, s:o, s?s, s?o, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?I, s?I, s?I, s?I}", "inputs",
-                       &s->inputs, "outputs", &s->outputs, "op", &s->op, "value", &s->value, "message", &s->message,
-                       "load_error", &s->load_error, "run_started", &s->run_started, "wait_for", &s->wait_for,
-                       "wait_while", &s->wait_while, "load_started", &s->load_started, "load_wait_for",
-                       &s->load_wait_for, "load_wait_while", &s->load_wait_while, "fail_every", &s->fail_every,
-                       "spin_us", &s->spin_us, "load_spin_us", &s->load_spin_us, "ballast_bytes",
-                       &s->ballast_bytes) != 0) {
+    if (json_unpack_ex(
+            root, &why, JSON_STRICT, "{s:o, s:o, s?s, s?o, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?I, s?I, s?I, s?I}",
+            "inputs", &s->inputs, "outputs", &s->outputs, "op", &s->op, "value", &s->value, "message", &s->message,
+            "load_error", &s->load_error, "run_started", &s->run_started, "wait_for", &s->wait_for, "wait_while",
+            &s->wait_while, "load_started", &s->load_started, "load_wait_for", &s->load_wait_for, "load_wait_while",
+            &s->load_wait_while, "fail_every", &s->fail_every, "spin_us", &s->spin_us, "load_spin_us", &s->load_spin_us,
+            "ballast_bytes", &s->ballast_bytes) != 0) {
         return fail(err, why.text);
     }
     if (s->fail_every < 0 || s->spin_us < 0 || s->load_spin_us < 0 || s->ballast_bytes < 0) {
@@ -250,7 +249,8 @@ static void describe(const struct sw_session *session, void (*fn)(void *arg, con
     const struct {
         const char *key;
         uint64_t value;
-    } counts[] = {{"runs", atomic_load(&s->runs)}, {"rows", atomic_load(&s->rows)}, {"rows_max", atomic_load(&s->rows_max)}};
+    } counts[] = {
+        {"runs", atomic_load(&s->runs)}, {"rows", atomic_load(&s->rows)}, {"rows_max", atomic_load(&s->rows_max)}};
     for (size_t i = 0; i < SW_COUNTOF(counts); i++) {
         char number[24];
         snprintf(number, sizeof number, "%llu", (unsigned long long)counts[i].value);

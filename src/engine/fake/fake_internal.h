@@ -1,4 +1,5 @@
-/* The fake engine: a file NAME.fake.json says what the "model" takes, gives and does. fake.c loads it, fake_run.c runs it.
+/* The fake engine: a file NAME.fake.json says what the "model" takes, gives and does. fake.c loads it,
+ * fake_run.c runs it.
  *
  *   { "inputs":  [{"name": "x", "datatype": "FP32", "shape": [-1, 4], "optional": false}],
  *     "outputs": [{"name": "y", "datatype": "FP32", "shape": ["N", 1], "absent": false}],

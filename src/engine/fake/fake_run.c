@@ -1,4 +1,5 @@
-/* Running a fake session: pause, count, compute. Any number of threads at once; the only shared state is the counters. */
+/* Running a fake session: pause, count, compute. Any number of threads at once; the counters are all
+ * they share. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -51,32 +52,19 @@ sw_status fake_pause(const struct fake_pause *pause, sw_status code, struct sw_e
 static double get_number(const struct sw_tensor *t, size_t i) {
     switch (t->dtype) {
     case SW_DTYPE_BOOL:
-    case SW_DTYPE_UINT8:
-        return ((const uint8_t *)t->data)[i];
-    case SW_DTYPE_UINT16:
-        return ((const uint16_t *)t->data)[i];
-    case SW_DTYPE_UINT32:
-        return ((const uint32_t *)t->data)[i];
-    case SW_DTYPE_UINT64:
-        return (double)((const uint64_t *)t->data)[i];
-    case SW_DTYPE_INT8:
-        return ((const int8_t *)t->data)[i];
-    case SW_DTYPE_INT16:
-        return ((const int16_t *)t->data)[i];
-    case SW_DTYPE_INT32:
-        return ((const int32_t *)t->data)[i];
-    case SW_DTYPE_INT64:
-        return (double)((const int64_t *)t->data)[i];
-    case SW_DTYPE_FP16:
-        return sw_half_to_float(((const uint16_t *)t->data)[i]);
-    case SW_DTYPE_BF16:
-        return sw_bf16_to_float(((const uint16_t *)t->data)[i]);
-    case SW_DTYPE_FP32:
-        return ((const float *)t->data)[i];
-    case SW_DTYPE_FP64:
-        return ((const double *)t->data)[i];
-    default:
-        return 0; /* texts count as 0 */
+    case SW_DTYPE_UINT8: return ((const uint8_t *)t->data)[i];
+    case SW_DTYPE_UINT16: return ((const uint16_t *)t->data)[i];
+    case SW_DTYPE_UINT32: return ((const uint32_t *)t->data)[i];
+    case SW_DTYPE_UINT64: return (double)((const uint64_t *)t->data)[i];
+    case SW_DTYPE_INT8: return ((const int8_t *)t->data)[i];
+    case SW_DTYPE_INT16: return ((const int16_t *)t->data)[i];
+    case SW_DTYPE_INT32: return ((const int32_t *)t->data)[i];
+    case SW_DTYPE_INT64: return (double)((const int64_t *)t->data)[i];
+    case SW_DTYPE_FP16: return sw_half_to_float(((const uint16_t *)t->data)[i]);
+    case SW_DTYPE_BF16: return sw_bf16_to_float(((const uint16_t *)t->data)[i]);
+    case SW_DTYPE_FP32: return ((const float *)t->data)[i];
+    case SW_DTYPE_FP64: return ((const double *)t->data)[i];
+    default: return 0; /* texts count as 0 */
     }
 }
 
@@ -88,45 +76,19 @@ static double clamp(double value, double low, double high) {
 static bool put_number(struct sw_tensor *t, size_t i, double value, struct sw_arena *arena) {
     char *text;
     switch (t->dtype) {
-    case SW_DTYPE_BOOL:
-        ((uint8_t *)t->data)[i] = value != 0;
-        return true;
-    case SW_DTYPE_UINT8:
-        ((uint8_t *)t->data)[i] = (uint8_t)clamp(value, 0, UINT8_MAX);
-        return true;
-    case SW_DTYPE_UINT16:
-        ((uint16_t *)t->data)[i] = (uint16_t)clamp(value, 0, UINT16_MAX);
-        return true;
-    case SW_DTYPE_UINT32:
-        ((uint32_t *)t->data)[i] = (uint32_t)clamp(value, 0, UINT32_MAX);
-        return true;
-    case SW_DTYPE_UINT64:
-        ((uint64_t *)t->data)[i] = (uint64_t)clamp(value, 0, 0x1.fffffffffffffp63);
-        return true;
-    case SW_DTYPE_INT8:
-        ((int8_t *)t->data)[i] = (int8_t)clamp(value, INT8_MIN, INT8_MAX);
-        return true;
-    case SW_DTYPE_INT16:
-        ((int16_t *)t->data)[i] = (int16_t)clamp(value, INT16_MIN, INT16_MAX);
-        return true;
-    case SW_DTYPE_INT32:
-        ((int32_t *)t->data)[i] = (int32_t)clamp(value, INT32_MIN, INT32_MAX);
-        return true;
-    case SW_DTYPE_INT64:
-        ((int64_t *)t->data)[i] = (int64_t)clamp(value, -0x1p63, 0x1.fffffffffffffp62);
-        return true;
-    case SW_DTYPE_FP16:
-        ((uint16_t *)t->data)[i] = sw_float_to_half((float)value);
-        return true;
-    case SW_DTYPE_BF16:
-        ((uint16_t *)t->data)[i] = sw_float_to_bf16((float)value);
-        return true;
-    case SW_DTYPE_FP32:
-        ((float *)t->data)[i] = (float)value;
-        return true;
-    case SW_DTYPE_FP64:
-        ((double *)t->data)[i] = value;
-        return true;
+    case SW_DTYPE_BOOL: ((uint8_t *)t->data)[i] = value != 0; return true;
+    case SW_DTYPE_UINT8: ((uint8_t *)t->data)[i] = (uint8_t)clamp(value, 0, UINT8_MAX); return true;
+    case SW_DTYPE_UINT16: ((uint16_t *)t->data)[i] = (uint16_t)clamp(value, 0, UINT16_MAX); return true;
+    case SW_DTYPE_UINT32: ((uint32_t *)t->data)[i] = (uint32_t)clamp(value, 0, UINT32_MAX); return true;
+    case SW_DTYPE_UINT64: ((uint64_t *)t->data)[i] = (uint64_t)clamp(value, 0, 0x1.fffffffffffffp63); return true;
+    case SW_DTYPE_INT8: ((int8_t *)t->data)[i] = (int8_t)clamp(value, INT8_MIN, INT8_MAX); return true;
+    case SW_DTYPE_INT16: ((int16_t *)t->data)[i] = (int16_t)clamp(value, INT16_MIN, INT16_MAX); return true;
+    case SW_DTYPE_INT32: ((int32_t *)t->data)[i] = (int32_t)clamp(value, INT32_MIN, INT32_MAX); return true;
+    case SW_DTYPE_INT64: ((int64_t *)t->data)[i] = (int64_t)clamp(value, -0x1p63, 0x1.fffffffffffffp62); return true;
+    case SW_DTYPE_FP16: ((uint16_t *)t->data)[i] = sw_float_to_half((float)value); return true;
+    case SW_DTYPE_BF16: ((uint16_t *)t->data)[i] = sw_float_to_bf16((float)value); return true;
+    case SW_DTYPE_FP32: ((float *)t->data)[i] = (float)value; return true;
+    case SW_DTYPE_FP64: ((double *)t->data)[i] = value; return true;
     default:
         text = sw_arena_printf(arena, "%.17g", value);
         ((struct sw_str *)t->data)[i] = sw_str_of(text);

@@ -74,8 +74,8 @@ static sw_status set_up(struct ort_engine *e, unsigned threads, struct sw_error 
     ORT_TRY(e, SW_E_IO, err, api->CreateThreadingOptions(&threading));
     sw_status status = set_up_threads(e, threads, threading, err);
     if (!status) {
-        struct ort_status *failed = api->CreateEnvWithCustomLoggerAndGlobalThreadPools(ort_log, NULL, ORT_ERROR, "slipway",
-                                                                                       threading, &e->env);
+        struct ort_status *failed = api->CreateEnvWithCustomLoggerAndGlobalThreadPools(ort_log, NULL, ORT_ERROR,
+                                                                                       "slipway", threading, &e->env);
         status = failed ? ort_fail(api, failed, SW_E_IO, err) : SW_OK;
     }
     api->ReleaseThreadingOptions(threading);

@@ -61,8 +61,8 @@ static bool open_one(const char *path, struct ort_api *ret_api, const char **ret
     const char *version = base->GetVersionString();
     const void *table = version_fits(version) ? base->GetApi(ORT_API_VERSION) : NULL;
     if (!table) {
-        sw_buf_printf(reasons, " (version %s, needed is %d.%d or a later %d.x)", version, VERSION_MAJOR, VERSION_MINOR_MIN,
-                      VERSION_MAJOR);
+        sw_buf_printf(reasons, " (version %s, needed is %d.%d or a later %d.x)", version, VERSION_MAJOR,
+                      VERSION_MINOR_MIN, VERSION_MAJOR);
         dlclose(library);
         return false;
     }
@@ -117,7 +117,8 @@ sw_status ort_library_open(const char *path, struct ort_api *ret_api, const char
     sw_status status = SW_OK;
     if (path && *path) {
         if (!open_one(path, ret_api, ret_version, &reasons)) {
-            status = sw_fail(err, SW_E_IO, "ONNX Runtime: the library %s cannot be opened: %s; correct that or run `make setup`",
+            status = sw_fail(err, SW_E_IO,
+                             "ONNX Runtime: the library %s cannot be opened: %s; correct that or run `make setup`",
                              origin, reasons.data);
         }
     } else if (!open_searched(ret_api, ret_version, &reasons)) {

@@ -63,7 +63,7 @@ struct source {
 
 static const char *kind_name(int kind) {
     static const char *const names[] = {
-        [ORT_KIND_TENSOR] = "tensor",  [ORT_KIND_SEQUENCE] = "sequence",    [ORT_KIND_MAP] = "map",
+        [ORT_KIND_TENSOR] = "tensor", [ORT_KIND_SEQUENCE] = "sequence",    [ORT_KIND_MAP] = "map",
         [ORT_KIND_OPAQUE] = "opaque", [ORT_KIND_SPARSE] = "sparse tensor", [ORT_KIND_OPTIONAL] = "optional",
     };
     return kind > 0 && kind < (int)SW_COUNTOF(names) ? names[kind] : "unknown";
@@ -83,8 +83,8 @@ static sw_status read_shape(struct ort_engine *e, const struct ort_shape_info *i
     size_t rank = 0;
     ORT_TRY(e, SW_E_MODEL_INVALID, err, api->GetDimensionsCount(info, &rank));
     if (rank > SW_RANK_MAX) {
-        return sw_fail(err, SW_E_MODEL_INVALID, "%s '%s' has %zu dimensions; at most %d can be served", what, spec->name,
-                       rank, SW_RANK_MAX);
+        return sw_fail(err, SW_E_MODEL_INVALID, "%s '%s' has %zu dimensions; at most %d can be served", what,
+                       spec->name, rank, SW_RANK_MAX);
     }
     spec->rank = (uint32_t)rank;
     const char *symbols[SW_RANK_MAX] = {0};
@@ -216,7 +216,8 @@ static void add_custom_facts(struct ort_session *s, const struct ort_metadata *m
     }
     for (int64_t i = 0; i < count; i++) {
         char *value = NULL;
-        if (ok(&e->api, e->api.ModelMetadataLookupCustomMetadataMap(metadata, e->allocator, keys[i], &value)) && value) {
+        if (ok(&e->api, e->api.ModelMetadataLookupCustomMetadataMap(metadata, e->allocator, keys[i], &value)) &&
+            value) {
             add_fact(s, "metadata.", keys[i], value);
             free_name(e, value);
         }
@@ -331,8 +332,10 @@ static sw_status check_file(const char *path, struct onnx_head *ret_head, struct
         return sw_fail(err, SW_E_MODEL_INVALID, "the file is empty");
     }
     if (ret_head->shapeless_input[0]) {
-        return sw_fail(err, SW_E_MODEL_INVALID, "input '%s' declares no shape; export the model with one (free dimensions "
-                       "are fine)", ret_head->shapeless_input);
+        return sw_fail(err, SW_E_MODEL_INVALID,
+                       "input '%s' declares no shape; export the model with one (free dimensions "
+                       "are fine)",
+                       ret_head->shapeless_input);
     }
     return SW_OK;
 }

@@ -67,20 +67,11 @@ static bool next_field(struct walker *w, uint64_t end, struct field *ret) {
     *ret = (struct field){.number = (uint32_t)(tag >> 3), .wire = (uint32_t)(tag & 7)};
     uint64_t size = 0;
     switch (ret->wire) {
-    case WIRE_VARINT:
-        ret->value = read_varint(w, end);
-        return !w->broken;
-    case WIRE_FIXED64:
-        size = 8;
-        break;
-    case WIRE_FIXED32:
-        size = 4;
-        break;
-    case WIRE_BYTES:
-        size = read_varint(w, end);
-        break;
-    default:
-        w->broken = true;
+    case WIRE_VARINT: ret->value = read_varint(w, end); return !w->broken;
+    case WIRE_FIXED64: size = 8; break;
+    case WIRE_FIXED32: size = 4; break;
+    case WIRE_BYTES: size = read_varint(w, end); break;
+    default: w->broken = true;
     }
     if (w->broken || ret->number == 0 || size > end - w->at) {
         w->broken = true;

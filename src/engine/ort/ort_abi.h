@@ -31,9 +31,15 @@ struct ort_thread; /* made by our own callback, opaque to the runtime */
 
 /* Fixed numbers of the interface. */
 enum ort_severity { ORT_VERBOSE, ORT_INFO, ORT_WARNING, ORT_ERROR, ORT_FATAL };
-enum ort_code { ORT_NO_SUCH_FILE = 3, ORT_NOT_IMPLEMENTED = 9 };
 enum { ORT_EXECUTE_SEQUENTIAL = 0, ORT_OPTIMIZE_ALL = 99, ORT_ALLOCATOR_DEVICE = 0, ORT_MEMORY_DEFAULT = 0 };
-enum ort_kind { ORT_KIND_TENSOR = 1, ORT_KIND_SEQUENCE, ORT_KIND_MAP, ORT_KIND_OPAQUE, ORT_KIND_SPARSE, ORT_KIND_OPTIONAL };
+enum ort_kind {
+    ORT_KIND_TENSOR = 1,
+    ORT_KIND_SEQUENCE,
+    ORT_KIND_MAP,
+    ORT_KIND_OPAQUE,
+    ORT_KIND_SPARSE,
+    ORT_KIND_OPTIONAL
+};
 enum ort_element {
     ORT_FLOAT = 1,
     ORT_UINT8,
@@ -61,8 +67,8 @@ typedef struct ort_thread *ort_thread_create_fn(void *options, ort_worker_fn *wo
 typedef void ort_thread_join_fn(struct ort_thread *thread);
 
 /* X(position in the table, result, name, arguments) */
+/* clang-format off */
 #define ORT_FUNCTIONS(X)                                                                                               \
-    X(1, int, GetErrorCode, (const struct ort_status *))                                                               \
     X(2, const char *, GetErrorMessage, (const struct ort_status *))                                                   \
     X(6, struct ort_status *, DisableTelemetryEvents, (const struct ort_env *))                                        \
     X(7, struct ort_status *, CreateSession,                                                                           \
@@ -76,7 +82,6 @@ typedef void ort_thread_join_fn(struct ort_thread *thread);
     X(16, struct ort_status *, EnableMemPattern, (struct ort_options *))                                               \
     X(18, struct ort_status *, EnableCpuMemArena, (struct ort_options *))                                              \
     X(19, struct ort_status *, DisableCpuMemArena, (struct ort_options *))                                             \
-    X(20, struct ort_status *, SetSessionLogId, (struct ort_options *, const char *))                                  \
     X(22, struct ort_status *, SetSessionLogSeverityLevel, (struct ort_options *, int))                                \
     X(23, struct ort_status *, SetSessionGraphOptimizationLevel, (struct ort_options *, int))                          \
     X(24, struct ort_status *, SetIntraOpNumThreads, (struct ort_options *, int))                                      \
@@ -99,7 +104,6 @@ typedef void ort_thread_join_fn(struct ort_thread *thread);
     X(49, struct ort_status *, CreateTensorWithDataAsOrtValue,                                                         \
       (const struct ort_memory_info *, void *data, size_t bytes, const int64_t *shape, size_t rank, int element,       \
        struct ort_value **))                                                                                           \
-    X(50, struct ort_status *, IsTensor, (const struct ort_value *, int *))                                            \
     X(51, struct ort_status *, GetTensorMutableData, (struct ort_value *, void **))                                    \
     X(53, struct ort_status *, GetStringTensorDataLength, (const struct ort_value *, size_t *))                        \
     X(54, struct ort_status *, GetStringTensorContent,                                                                 \
@@ -141,7 +145,6 @@ typedef void ort_thread_join_fn(struct ort_thread *thread);
     X(122, void, ReleaseThreadingOptions, (struct ort_threading *))                                                    \
     X(123, struct ort_status *, ModelMetadataGetCustomMetadataMapKeys,                                                 \
       (const struct ort_metadata *, struct ort_allocator *, char ***, int64_t *))                                      \
-    X(130, struct ort_status *, AddSessionConfigEntry, (struct ort_options *, const char *key, const char *value))     \
     X(147, struct ort_status *, SetGlobalIntraOpNumThreads, (struct ort_threading *, int))                             \
     X(148, struct ort_status *, SetGlobalInterOpNumThreads, (struct ort_threading *, int))                             \
     X(149, struct ort_status *, SetGlobalSpinControl, (struct ort_threading *, int))                                   \
@@ -152,6 +155,7 @@ typedef void ort_thread_join_fn(struct ort_thread *thread);
     X(201, struct ort_status *, SetGlobalCustomJoinThreadFn, (struct ort_threading *, ort_thread_join_fn *))           \
     X(252, struct ort_status *, GetResizedStringTensorElementBuffer,                                                   \
       (struct ort_value *, size_t index, size_t bytes, char **))
+/* clang-format on */
 
 struct ort_api {
 #define X(position, result, name, arguments) result(*name) arguments;

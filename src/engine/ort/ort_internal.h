@@ -10,10 +10,10 @@
 struct ort_engine {
     struct sw_engine base;
     struct ort_api api;
-    const char *version;              /* the library's, static */
-    struct ort_env *env;              /* a reference to the one environment a process has */
-    struct ort_memory_info *cpu;      /* "this memory is plain CPU memory" */
-    struct ort_allocator *allocator;  /* the runtime's default one; owned by the runtime */
+    const char *version;             /* the library's, static */
+    struct ort_env *env;             /* a reference to the one environment a process has */
+    struct ort_memory_info *cpu;     /* "this memory is plain CPU memory" */
+    struct ort_allocator *allocator; /* the runtime's default one; owned by the runtime */
 };
 
 struct ort_session {
@@ -22,12 +22,12 @@ struct ort_session {
     struct ort_handle *handle;
     struct sw_tensor_specs inputs; /* required ones in the graph's order, then initializers a caller may override */
     struct sw_tensor_specs outputs;
-    const char **input_names;  /* the names again as plain arrays, as Run wants them; strings borrowed from the specs */
+    const char **input_names; /* the names again as plain arrays, as Run wants them; strings borrowed from the specs */
     const char **output_names;
     struct sw_str *input_keys;
     struct {
         char *key, *value;
-    } *facts; /* for describe */
+    } * facts; /* for describe */
     size_t fact_count;
 };
 
@@ -53,7 +53,8 @@ SW_MUST_CHECK sw_status ort_pool_start(struct sw_error *err);
 sw_status ort_load(struct sw_engine *engine, const char *path, const struct sw_session_options *options,
                    struct sw_session **ret_session, struct sw_error *err);
 void ort_unload(struct sw_session *session);
-void ort_describe(const struct sw_session *session, void (*fn)(void *arg, const char *key, const char *value), void *arg);
+void ort_describe(const struct sw_session *session, void (*fn)(void *arg, const char *key, const char *value),
+                  void *arg);
 sw_status ort_run(struct sw_session *session, const struct sw_tensor *inputs, size_t input_count,
                   const uint32_t *output_indices, size_t output_count, struct sw_tensor *ret_outputs,
                   struct sw_arena *arena, struct sw_error *err);
@@ -71,12 +72,12 @@ void ort_reason_clean(const char *message, char *ret_text, size_t size);
 extern _Thread_local int ort_calls_in_progress;
 void ort_log(void *arg, int severity, const char *category, const char *id, const char *place, const char *message);
 
-#define ORT_TRY(engine, code, err, call)                                       \
-    do {                                                                       \
-        struct ort_status *ort_try_status_ = (call);                           \
-        if (SW_UNLIKELY(ort_try_status_ != NULL)) {                            \
-            return ort_fail(&(engine)->api, ort_try_status_, (code), (err));   \
-        }                                                                      \
+#define ORT_TRY(engine, code, err, call)                                     \
+    do {                                                                     \
+        struct ort_status *ort_try_status_ = (call);                         \
+        if (SW_UNLIKELY(ort_try_status_ != NULL)) {                          \
+            return ort_fail(&(engine)->api, ort_try_status_, (code), (err)); \
+        }                                                                    \
     } while (0)
 
 #endif

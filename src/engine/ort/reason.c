@@ -125,8 +125,10 @@ sw_status ort_fail(const struct ort_api *api, struct ort_status *status, sw_stat
     if (opset.len) {
         struct sw_str domain = between(text, "official support for domain ", " is till");
         struct sw_str newest = between(text, "is till opset ", ".");
-        return sw_fail(err, code, "opset " SW_STR_FMT " of " SW_STR_FMT " is not supported by this ONNX Runtime, which knows "
-                       "opsets up to " SW_STR_FMT, SW_STR_ARG(opset), SW_STR_ARG(domain), SW_STR_ARG(newest));
+        return sw_fail(err, code,
+                       "opset " SW_STR_FMT " of " SW_STR_FMT " is not supported by this ONNX Runtime, which knows "
+                       "opsets up to " SW_STR_FMT,
+                       SW_STR_ARG(opset), SW_STR_ARG(domain), SW_STR_ARG(newest));
     }
     return sw_fail(err, code, "%s", text);
 }

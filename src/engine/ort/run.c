@@ -90,8 +90,8 @@ static sw_status wrap_inputs(const struct ort_session *s, const struct sw_tensor
 
 /* --- outputs --- */
 
-static sw_status read_strings(struct ort_engine *e, struct ort_value *value, struct sw_tensor *t, struct sw_arena *arena,
-                              struct sw_error *err) {
+static sw_status read_strings(struct ort_engine *e, struct ort_value *value, struct sw_tensor *t,
+                              struct sw_arena *arena, struct sw_error *err) {
     const sw_status code = SW_E_INFERENCE_FAILED;
     size_t bytes = 0;
     ORT_TRY(e, code, err, e->api.GetStringTensorDataLength(value, &bytes));
@@ -121,8 +121,10 @@ static sw_status read_type(struct ort_engine *e, const struct ort_shape_info *in
     ORT_TRY(e, code, err, e->api.GetDimensionsCount(info, &rank));
     t->dtype = ort_dtype_of(element);
     if (!t->dtype || rank > SW_RANK_MAX) {
-        return sw_fail(err, code, "output '" SW_STR_FMT "' came with %zu dimensions and ONNX element type %d, which cannot "
-                       "be served", SW_STR_ARG(t->name), rank, element);
+        return sw_fail(err, code,
+                       "output '" SW_STR_FMT "' came with %zu dimensions and ONNX element type %d, which cannot "
+                       "be served",
+                       SW_STR_ARG(t->name), rank, element);
     }
     t->rank = (uint32_t)rank;
     ORT_TRY(e, code, err, e->api.GetDimensions(info, t->shape, rank));
@@ -195,8 +197,9 @@ static sw_status read_output(struct ort_engine *e, struct ort_value *value, stru
 static sw_status call(struct ort_session *s, const char *const *input_names, struct ort_value *const *inputs,
                       size_t input_count, const char *const *output_names, struct held *held, struct sw_error *err) {
     ort_calls_in_progress++;
-    struct ort_status *failed = s->engine->api.Run(s->handle, NULL, input_names, (const struct ort_value *const *)inputs,
-                                                   input_count, output_names, held->count, held->values);
+    struct ort_status *failed = s->engine->api.Run(s->handle, NULL, input_names,
+                                                   (const struct ort_value *const *)inputs, input_count, output_names,
+                                                   held->count, held->values);
     ort_calls_in_progress--;
     return SW_LIKELY(!failed) ? SW_OK : ort_fail(&s->engine->api, failed, SW_E_INFERENCE_FAILED, err);
 }

@@ -172,7 +172,8 @@ int harness_begin(const char *method, const char *path, const char *headers, con
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     struct sw_buf head;
     sw_buf_init(&head, 64 << 10);
-    sw_buf_printf(&head, "%s %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n%s", method, path, headers ? headers : "");
+    sw_buf_printf(&head, "%s %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n%s", method, path,
+                  headers ? headers : "");
     if (body) {
         sw_buf_printf(&head, "Content-Length: %zu\r\n", len);
     }
@@ -260,8 +261,8 @@ void harness_expect(const struct expectation *cases, size_t count) {
         const struct expectation *c = &cases[i];
         struct answer a = c->body ? harness_post(c->path, c->body) : harness_get(c->path);
         if (a.status != c->status || (c->contains && !strstr(a.body, c->contains))) {
-            print_error("%s %.300s\n  expected %d %s\n  got      %d %.300s\n", c->path, c->body ? c->body : "", c->status,
-                        c->contains ? c->contains : "", a.status, a.body);
+            print_error("%s %.300s\n  expected %d %s\n  got      %d %.300s\n", c->path, c->body ? c->body : "",
+                        c->status, c->contains ? c->contains : "", a.status, a.body);
             wrong++;
         }
     }

@@ -35,8 +35,8 @@ extern struct sw_metrics *harness_metrics;
 
 struct answer {
     int status;
-    char *head;  /* status line and headers, lower-cased names are not guaranteed */
-    char *body;  /* NUL-terminated */
+    char *head; /* status line and headers, lower-cased names are not guaranteed */
+    char *body; /* NUL-terminated */
     size_t body_len;
 };
 
@@ -55,7 +55,7 @@ const char *harness_header(const struct answer *a, const char *name);
 /* One request and what must come back. */
 struct expectation {
     const char *path;
-    const char *body;     /* POST when not NULL */
+    const char *body; /* POST when not NULL */
     int status;
     const char *contains; /* in the body; NULL: anything */
 };

@@ -1,6 +1,6 @@
 /* What does not run models: operations, the repository, statistics, versions; and metrics and readiness around them. */
-#include <setjmp.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
@@ -17,8 +17,8 @@
 static int setup(void **state) {
     harness_start(NULL);
     harness_model("sum", MODEL_SUM, true);
-    harness_bundle("rated", "model: model.fake.json\nmetadata:\n  accuracy: 0.97\n  false_positive_rate: 0.0005\n", MODEL_SUM,
-                   true);
+    harness_bundle("rated", "model: model.fake.json\nmetadata:\n  accuracy: 0.97\n  false_positive_rate: 0.0005\n",
+                   MODEL_SUM, true);
     harness_model("fail", MODEL_FAIL, true);
     return 0;
 }
@@ -61,7 +61,8 @@ static void operations(void **state) {
 static void index_of_models(void **state) {
     harness_model("idle", MODEL_SUM, false);
     static const struct expectation cases[] = {
-        {"/v2/repository/index", "", 200, "{\"name\":\"idle\",\"version\":\"1\",\"state\":\"UNAVAILABLE\",\"reason\":\""},
+        {"/v2/repository/index", "", 200,
+         "{\"name\":\"idle\",\"version\":\"1\",\"state\":\"UNAVAILABLE\",\"reason\":\""},
         {"/v2/repository/index", "{}", 200, "\"name\":\"idle\""},
         {"/v2/repository/index", "{\"ready\":false,\"more\":[1]}", 200, "\"name\":\"idle\""},
         {"/v2/repository/index", "{\"ready\":1}", 400, "true or false"},
@@ -77,8 +78,8 @@ static void index_of_models(void **state) {
 
 static void load_and_unload(void **state) {
     harness_model("moves", MODEL_SUM, false);
-    harness_model("broken", MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"opset 99\""),
-                  false);
+    harness_model("broken",
+                  MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"opset 99\""), false);
     static const struct expectation cases[] = {
         {"/v2/models/moves/ready", NULL, 503, NULL},
         {"/v2/repository/models/moves/load", "", 200, "{\"name\":\"moves\",\"state\":\"READY\"}"},
@@ -175,8 +176,9 @@ static void versions(void **state) {
     static const struct expectation cases[] = {
         {"/models/versions", NULL, 200, "\"name\":\"sum\""},
         {"/models/versions?model=sum", NULL, 200, "\"accuracy\":null,\"false_positive_rate\":null}"},
-        {"/models/versions?model=asleep", NULL, 200, "{\"models\":[{\"name\":\"asleep\",\"current\":null,\"available\":[{"
-                                                     "\"version\":1,\"status\":\"UNAVAILABLE\""},
+        {"/models/versions?model=asleep", NULL, 200,
+         "{\"models\":[{\"name\":\"asleep\",\"current\":null,\"available\":[{"
+         "\"version\":1,\"status\":\"UNAVAILABLE\""},
         {"/models/versions?model=asleep", NULL, 200, "\"size_bytes\":null,\"deployed_at\":null,\"load_ms\":null"},
         {"/models/versions?model=none", NULL, 404, "none"},
         {"/models/versions?model=", NULL, 404, "known"},
@@ -208,7 +210,7 @@ static void metrics(void **state) {
         "\nslipway_build_info{version=\"" SW_VERSION "\",onnxruntime=\"1\"} 1\n",
         "\nhttp_request_duration_seconds_count{method=\"POST\",route=\"/v1/models/{model}:predict\"} ",
     };
-    /* A request is counted when its connection is done with it, which may be a moment after the client has its answer. */
+    /* A request is counted when its connection is done with it: perhaps a moment after the client has its answer. */
     const char *missing = "";
     struct answer a = {0};
     for (int attempt = 0; missing && attempt < 1000; attempt++) {
@@ -251,8 +253,11 @@ static void access_log(void **state) {
     assert_int_equal(harness_post(SUM, ROW).status, 200);
     wait_for_log(f, "\"route\":\"/v1/models/{model}:predict\",\"status\":200,\"duration_us\":");
     assert_int_equal(harness_get("/models/versions?model=secret").status, 404);
-    assert_int_equal(harness_post("/v2/models/fail/infer", "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\","
-                                                           "\"data\":[1]}]}").status, 500);
+    assert_int_equal(harness_post("/v2/models/fail/infer",
+                                  "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\","
+                                  "\"data\":[1]}]}")
+                         .status,
+                     500);
     wait_for_log(f, "no such operator");
     sw_api_set_access_log(harness_api, SW_ACCESS_LOG_ERRORS);
     assert_int_equal(harness_post("/v1/models/sum/versions/1:predict", ROW).status, 200);
@@ -273,7 +278,8 @@ static void access_log(void **state) {
 }
 
 static void not_ready(void **state) {
-    harness_model("gated", MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"no way\""), false);
+    harness_model("gated", MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"no way\""),
+                  false);
     assert_int_equal(harness_post("/v2/repository/models/gated/load", "").status, 400);
     struct answer a = harness_get("/health/ready");
     assert_int_equal(a.status, 503);

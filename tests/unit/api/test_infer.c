@@ -23,10 +23,14 @@ static int setup(void **state) {
     harness_model("fail", MODEL_FAIL, true);
     harness_model("absent", MODEL_ABSENT, true);
     harness_model("cold", MODEL_SUM, false);
-    harness_model("vary", MODEL(TENSOR("x", "INT16", "[\"N\", \"L\"]"), TENSOR("y", "INT16", "[\"N\", \"L\"]"),
-                                "\"op\": \"identity\""), true);
-    harness_model("open", MODEL(TENSOR("x", "INT16", "[2, \"H\", \"W\"]"), TENSOR("y", "INT16", "[2, \"H\", \"W\"]"),
-                                "\"op\": \"identity\""), true);
+    harness_model(
+        "vary",
+        MODEL(TENSOR("x", "INT16", "[\"N\", \"L\"]"), TENSOR("y", "INT16", "[\"N\", \"L\"]"), "\"op\": \"identity\""),
+        true);
+    harness_model("open",
+                  MODEL(TENSOR("x", "INT16", "[2, \"H\", \"W\"]"), TENSOR("y", "INT16", "[2, \"H\", \"W\"]"),
+                        "\"op\": \"identity\""),
+                  true);
     harness_bundle("lenient", "model: model.fake.json\noutput:\n  allow_nonfinite: true\n", MODEL_NAN, true);
     harness_bundle("limited", "model: model.fake.json\nbatching:\n  max_batch: 8\n", MODEL_SUM, true);
     return 0;
@@ -73,8 +77,9 @@ static void json_inference(void **state) {
         {INFER("sum/versions/1"), "{\"inputs\":[" X4("[1,2,3,4]") "]}", 200, "\"data\":[10]"},
         {INFER("sum"), "{\"id\":\"a\\\"\\u0001\",\"inputs\":[" X4("[1,2,3,4]") "]}", 200, "\"id\":\"a\\\"\\u0001\","},
         {INFER("sum"), "{\"id\":\"\",\"inputs\":[" X4("[1,2,3,4]") "]}", 200, "\"id\":\"\","},
-        {INFER("sum"), "{\"parameters\":{\"priority\":3,\"other\":{\"a\":[1]}},\"inputs\":[" X4("[1,2,3,4]") "],\"z\":0}",
-         200, "\"data\":[10]"},
+        {INFER("sum"),
+         "{\"parameters\":{\"priority\":3,\"other\":{\"a\":[1]}},\"inputs\":[" X4("[1,2,3,4]") "],\"z\":0}", 200,
+         "\"data\":[10]"},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"y\"}]}", 200, "\"data\":[10]"},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[]}", 200, "\"data\":[10]"},
         {INFER("two"),
@@ -87,8 +92,9 @@ static void json_inference(void **state) {
          200, "{\"name\":\"s\",\"datatype\":\"FP32\",\"shape\":[1],\"data\":[6]}]}"},
         {INFER("scalar"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[],\"datatype\":\"FP64\",\"data\":[2.5]}]}", 200,
          "\"shape\":[],\"data\":[2.5]"},
-        {INFER("text"), "{\"inputs\":[{\"name\":\"text\",\"shape\":[2],\"datatype\":\"BYTES\",\"data\":[\"a\",\"b\"]}]}",
-         200, "\"data\":[\"a\",\"b\"]"},
+        {INFER("text"),
+         "{\"inputs\":[{\"name\":\"text\",\"shape\":[2],\"datatype\":\"BYTES\",\"data\":[\"a\",\"b\"]}]}", 200,
+         "\"data\":[\"a\",\"b\"]"},
         {INFER("absent"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1]}]}", 200,
          "\"outputs\":[{\"name\":\"y\","},
         {INFER("absent"),
@@ -109,31 +115,39 @@ static void json_faults(void **state) {
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4,5]") "]}", 400, "x"},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,\"a\"]") "]}", 400, "x"},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "," X4("[1,2,3,4]") "]}", 400, "x"},
-        {INFER("sum"), "{\"inputs\":[{\"name\":\"z\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}", 400, "z"},
+        {INFER("sum"), "{\"inputs\":[{\"name\":\"z\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}", 400,
+         "z"},
         {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"INT32\",\"data\":[1,2,3,4]}]}", 400,
          "INT32"},
-        {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}", 400, "x"},
-        {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,5],\"datatype\":\"FP32\",\"data\":[1,2,3,4,5]}]}", 400,
+        {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}", 400,
          "x"},
+        {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,5],\"datatype\":\"FP32\",\"data\":[1,2,3,4,5]}]}",
+         400, "x"},
         {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[-1,4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}", 400,
          NULL},
-        {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[9999999999,9999999999],\"datatype\":\"FP32\",\"data\":[]}]}",
-         400, NULL},
+        {INFER("sum"),
+         "{\"inputs\":[{\"name\":\"x\",\"shape\":[9999999999,9999999999],\"datatype\":\"FP32\",\"data\":[]}]}", 400,
+         NULL},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "]} ,", 400, "byte"},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"inputs\":[]}", 400, "duplicate"},
         {INFER("sum"), "{\"id\":5,\"inputs\":[" X4("[1,2,3,4]") "]}", 400, "string"},
-        {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"z\"}]}", 400, "'z' is not an output"},
+        {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"z\"}]}", 400,
+         "'z' is not an output"},
         {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{}]}", 400, "no 'name'"},
-        {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"y\"},{\"name\":\"y\"}]}", 400, "twice"},
+        {INFER("sum"), "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"y\"},{\"name\":\"y\"}]}", 400,
+         "twice"},
         {INFER("sum"),
          "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"y\",\"parameters\":{\"classification\":2}}]}", 400,
          "classification"},
         {INFER("sum"),
          "{\"inputs\":[" X4("[1,2,3,4]") "],\"outputs\":[{\"name\":\"y\",\"parameters\":{\"binary_data\":1}}]}", 400,
          "true or false"},
-        {INFER("sum"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"parameters\":{"
-                       "\"binary_data_size\":16}}]}", 400, NULL},
-        {INFER("two"), "{\"inputs\":[{\"name\":\"a\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}]}", 400, "b"},
+        {INFER("sum"),
+         "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"parameters\":{"
+         "\"binary_data_size\":16}}]}",
+         400, NULL},
+        {INFER("two"), "{\"inputs\":[{\"name\":\"a\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}]}", 400,
+         "b"},
         {INFER("half"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP16\",\"data\":[1,2]}]}", 400,
          "binary"},
         {INFER("nan"), "{\"inputs\":[{\"name\":\"x\",\"shape\":[1],\"datatype\":\"FP32\",\"data\":[1]}]}", 500, "y"},
@@ -156,13 +170,13 @@ static struct answer send_binary(const char *path, const char *json, const void 
     if (len) {
         memcpy(body + n, blob, len);
     }
-    snprintf(headers, sizeof headers, "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: %ld\r\n",
+    snprintf(headers, sizeof headers,
+             "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: %ld\r\n",
              announced < 0 ? (long)n : announced);
     return harness_send("POST", path, headers, body, n + len);
 }
 
-#define XB(size) \
-    "{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":" size "}}"
+#define XB(size) "{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":" size "}}"
 static const float four[] = {1, 2, 3, 4};
 
 static void binary_in_json_out(void **state) {
@@ -196,10 +210,11 @@ static void binary_out(void **state) {
         assert_float_equal(first_float(&a), 10, 0);
         assert_non_null(strstr(a.body, "\"parameters\":{\"binary_data_size\":4}"));
     }
-    struct answer a = send_binary(INFER("sum"),
-                                  "{\"inputs\":[" XB("16") "],\"parameters\":{\"binary_data_output\":true},"
-                                  "\"outputs\":[{\"name\":\"y\",\"parameters\":{\"binary_data\":false}}]}",
-                                  four, sizeof four, -1);
+    struct answer a = send_binary(
+        INFER("sum"),
+        "{\"inputs\":[" XB("16") "],\"parameters\":{\"binary_data_output\":true},"
+                                 "\"outputs\":[{\"name\":\"y\",\"parameters\":{\"binary_data\":false}}]}",
+        four, sizeof four, -1);
     assert_int_equal(a.status, 200);
     assert_non_null(strstr(a.body, "\"data\":[10]"));
 }
@@ -209,12 +224,13 @@ static void mixed_outputs(void **state) {
         float a[2];
         int64_t b;
     } blob = {{1, 2}, 3};
-    struct answer a = send_binary(INFER("two"),
-                                  "{\"inputs\":[{\"name\":\"a\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{"
-                                  "\"binary_data_size\":8}},{\"name\":\"b\",\"shape\":[1,1],\"datatype\":\"INT64\","
-                                  "\"parameters\":{\"binary_data_size\":8}}],\"outputs\":[{\"name\":\"t\"},{\"name\":\"s\","
-                                  "\"parameters\":{\"binary_data\":true}}]}",
-                                  &blob, sizeof blob, -1);
+    struct answer a = send_binary(
+        INFER("two"),
+        "{\"inputs\":[{\"name\":\"a\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{"
+        "\"binary_data_size\":8}},{\"name\":\"b\",\"shape\":[1,1],\"datatype\":\"INT64\","
+        "\"parameters\":{\"binary_data_size\":8}}],\"outputs\":[{\"name\":\"t\"},{\"name\":\"s\","
+        "\"parameters\":{\"binary_data\":true}}]}",
+        &blob, sizeof blob, -1);
     assert_float_equal(first_float(&a), 6, 0);
     assert_non_null(strstr(a.body, "\"data\":[6,6]"));
 }
@@ -267,7 +283,8 @@ static void binary_faults(void **state) {
         {"{\"inputs\":[" XB("-1") "]}", 16, -1, NULL},
         {"{\"inputs\":[" XB("99999999999999999999") "]}", 16, -1, NULL},
         {"{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1,2,3,4],\"parameters\":{"
-         "\"binary_data_size\":16}}]}", 16, -1, "x"},
+         "\"binary_data_size\":16}}]}",
+         16, -1, "x"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct answer a = send_binary(INFER("sum"), cases[i].json, four, cases[i].blob, cases[i].announced);
@@ -275,16 +292,18 @@ static void binary_faults(void **state) {
             fail_msg("case %zu: %d %s", i, a.status, a.body);
         }
     }
-    static const char *const headers[] = {"Inference-Header-Content-Length: x\r\n", "Inference-Header-Content-Length: -1\r\n",
-                                          "Inference-Header-Content-Length:\r\n",
-                                          "Inference-Header-Content-Length: 2\r\nInference-Header-Content-Length: 2\r\n"};
+    static const char *const headers[] = {
+        "Inference-Header-Content-Length: x\r\n", "Inference-Header-Content-Length: -1\r\n",
+        "Inference-Header-Content-Length:\r\n",
+        "Inference-Header-Content-Length: 2\r\nInference-Header-Content-Length: 2\r\n"};
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
         struct answer a = harness_send("POST", INFER("sum"), headers[i], "{}", 2);
         assert_int_equal(a.status, 400);
         assert_non_null(strstr(a.body, "Inference-Header-Content-Length"));
     }
     /* Binary without its header is not JSON. */
-    struct answer a = harness_send("POST", INFER("sum"), "Content-Type: application/octet-stream\r\n", four, sizeof four);
+    struct answer a = harness_send("POST", INFER("sum"), "Content-Type: application/octet-stream\r\n", four,
+                                   sizeof four);
     assert_int_equal(a.status, 415);
 }
 
@@ -314,9 +333,9 @@ static void other_methods(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(metadata),      cmocka_unit_test(json_inference), cmocka_unit_test(json_faults),
-        cmocka_unit_test(binary_in_json_out), cmocka_unit_test(binary_out), cmocka_unit_test(mixed_outputs),
-        cmocka_unit_test(raw_body),      cmocka_unit_test(binary_faults),  cmocka_unit_test(sixteen_bit_floats),
+        cmocka_unit_test(metadata),           cmocka_unit_test(json_inference), cmocka_unit_test(json_faults),
+        cmocka_unit_test(binary_in_json_out), cmocka_unit_test(binary_out),     cmocka_unit_test(mixed_outputs),
+        cmocka_unit_test(raw_body),           cmocka_unit_test(binary_faults),  cmocka_unit_test(sixteen_bit_floats),
         cmocka_unit_test(other_methods),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

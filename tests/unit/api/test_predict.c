@@ -69,7 +69,8 @@ static void rows_of_several_inputs(void **state) {
          "instances[1]: "},
         {"/v1/models/two:predict", "{\"instances\":[[1,2]]}", 400, "the model has 3 inputs"},
         {"/v1/models/two:predict", "{\"instances\":[{\"a\":[1,2],\"b\":1.5}]}", 400, "instances[0]: "},
-        {"/v1/models/two:predict", "{\"instances\":[{\"a\":[1,2],\"b\":{\"b64\":\"\"}}]}", 400, "takes INT64, not an object"},
+        {"/v1/models/two:predict", "{\"instances\":[{\"a\":[1,2],\"b\":{\"b64\":\"\"}}]}", 400,
+         "takes INT64, not an object"},
     };
     RUN(cases);
 }
@@ -122,9 +123,12 @@ static void whole_tensors(void **state) {
 
 static void texts(void **state) {
     static const struct expectation cases[] = {
-        {"/v1/models/text:predict", "{\"instances\":[\"a\",\"\\u00e9\\n\"]}", 200, "{\"predictions\":[\"a\",\"\xc3\xa9\\n\"]}"},
-        {"/v1/models/text:predict", "{\"instances\":[{\"b64\":\"aGk=\"},{\"b64\":\"\"}]}", 200, "{\"predictions\":[\"hi\",\"\"]}"},
-        {"/v1/models/text:predict", "{\"instances\":[{\"text\":\"hi\"},{\"b64\":\"aGk=\"},\"x\"]}", 200, "[\"hi\",\"hi\",\"x\"]"},
+        {"/v1/models/text:predict", "{\"instances\":[\"a\",\"\\u00e9\\n\"]}", 200,
+         "{\"predictions\":[\"a\",\"\xc3\xa9\\n\"]}"},
+        {"/v1/models/text:predict", "{\"instances\":[{\"b64\":\"aGk=\"},{\"b64\":\"\"}]}", 200,
+         "{\"predictions\":[\"hi\",\"\"]}"},
+        {"/v1/models/text:predict", "{\"instances\":[{\"text\":\"hi\"},{\"b64\":\"aGk=\"},\"x\"]}", 200,
+         "[\"hi\",\"hi\",\"x\"]"},
         {"/v1/models/text:predict", "{\"instances\":[{\"text\":{\"b64\":\"aGk=\"}}]}", 200, "[\"hi\"]"},
         {"/v1/models/text:predict", "{\"instances\":[{\"b64\":\"aGk\"}]}", 400, "instances[0]"},
         {"/v1/models/text:predict", "{\"instances\":[{\"b64\":\"aGk=\",\"more\":1}]}", 400, "no other member"},
@@ -235,11 +239,16 @@ static void state_of_models(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_of_one_input), cmocka_unit_test(rows_of_several_inputs),
-        cmocka_unit_test(models_without_rows), cmocka_unit_test(whole_tensors),
-        cmocka_unit_test(texts),             cmocka_unit_test(bad_requests),
-        cmocka_unit_test(content_types),     cmocka_unit_test(version_header),
-        cmocka_unit_test(long_body),         cmocka_unit_test(state_of_models),
+        cmocka_unit_test(rows_of_one_input),
+        cmocka_unit_test(rows_of_several_inputs),
+        cmocka_unit_test(models_without_rows),
+        cmocka_unit_test(whole_tensors),
+        cmocka_unit_test(texts),
+        cmocka_unit_test(bad_requests),
+        cmocka_unit_test(content_types),
+        cmocka_unit_test(version_header),
+        cmocka_unit_test(long_body),
+        cmocka_unit_test(state_of_models),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -96,7 +96,8 @@ def main():
                     seen.add(check_exchange(routes, exchange))
                 except (AssertionError, ValueError, jsonschema.ValidationError) as e:
                     faults += 1
-                    print(f"{exchange['method']} {exchange['path']} {exchange['status']}: {e}\n  {exchange['body'][:300]}")
+                    print(f"{exchange['method']} {exchange['path']} {exchange['status']}: {e}")
+                    print(f"  {exchange['body'][:300]}")
     missing = [f"{method.upper()} {template}" for template, item in document["paths"].items() for method in item
                if f"{method.upper()} {template}" not in seen]
     for route in missing:

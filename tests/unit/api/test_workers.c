@@ -11,17 +11,17 @@
 #define ROW "{\"instances\":[1]}"
 
 /* Runs of this model wait while the file "gate" exists; each makes the file "started". */
-#define MODEL_GATED                                                                                                      \
-    MODEL(TENSOR("x", "FP32", "[\"N\"]"), TENSOR("y", "FP32", "[\"N\"]"),                                                \
+#define MODEL_GATED                                                       \
+    MODEL(TENSOR("x", "FP32", "[\"N\"]"), TENSOR("y", "FP32", "[\"N\"]"), \
           "\"op\": \"sum\", \"wait_while\": \"gate\", \"run_started\": \"started\"")
 
 static int setup(void **state) {
     harness_start(&(struct harness_options){.inline_ns_max = 1, .workers = 1, .queue_max = 1});
     harness_model("gated", MODEL_GATED, true);
     harness_model("fail", MODEL_FAIL, true);
-    harness_bundle("picture",
-                   "model: model.fake.json\ninput:\n  kind: image\n  color: gray\n  scale: 1\n",
-                   MODEL(TENSOR("x", "FP32", "[\"N\", 1, 2, 2]"), TENSOR("y", "FP32", "[\"N\"]"), "\"op\": \"sum\""), true);
+    harness_bundle("picture", "model: model.fake.json\ninput:\n  kind: image\n  color: gray\n  scale: 1\n",
+                   MODEL(TENSOR("x", "FP32", "[\"N\", 1, 2, 2]"), TENSOR("y", "FP32", "[\"N\"]"), "\"op\": \"sum\""),
+                   true);
     return 0;
 }
 
@@ -40,8 +40,8 @@ static void answers(void **state) {
         {"/v1/models/gated:predict", "{\"instances\":[\"\"]}", 400, "x"},
         {"/v1/models/gated:predict", "{\"instances\":[{\"x\":[[1]]}]}", 400, "x"},
         {"/v1/models/fail:predict", ROW, 500, "no such operator"},
-        {"/v2/models/gated/infer", "{\"inputs\":[{\"name\":\"x\",\"shape\":[2],\"datatype\":\"FP32\",\"data\":[4,5]}]}", 200,
-         "\"data\":[4,5]"},
+        {"/v2/models/gated/infer", "{\"inputs\":[{\"name\":\"x\",\"shape\":[2],\"datatype\":\"FP32\",\"data\":[4,5]}]}",
+         200, "\"data\":[4,5]"},
     };
     harness_expect(cases, sizeof cases / sizeof cases[0]);
 }
@@ -94,10 +94,10 @@ static void unload_while_running(void **state) {
 }
 
 /* 2 x 2 white pixels, 24 bits. */
-static const unsigned char bmp[] = {
-    'B', 'M', 70, 0, 0, 0, 0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 24, 0, 0, 0, 0, 0,
-    16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 0, 0,
-    255, 255, 255, 255, 255, 255, 0, 0};
+static const unsigned char bmp[] = {'B', 'M', 70,  0,   0,   0,   0, 0, 0,   0,   54,  0,   0,   0,   40, 0, 0,  0,
+                                    2,   0,   0,   0,   2,   0,   0, 0, 1,   0,   24,  0,   0,   0,   0,  0, 16, 0,
+                                    0,   0,   0,   0,   0,   0,   0, 0, 0,   0,   0,   0,   0,   0,   0,  0, 0,  0,
+                                    255, 255, 255, 255, 255, 255, 0, 0, 255, 255, 255, 255, 255, 255, 0,  0};
 
 static void pictures(void **state) {
     static const char predict[] = "/v1/models/picture:predict", infer[] = "/v2/models/picture/infer";
@@ -107,8 +107,9 @@ static void pictures(void **state) {
     a = harness_send("POST", infer, "Content-Type: image/bmp\r\n", bmp, sizeof bmp);
     assert_int_equal(a.status, 200);
     assert_non_null(strstr(a.body, "\"data\":[1020]"));
-    a = harness_post(predict, "{\"instances\":[{\"b64\":\"Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAAAAAAAAAAAAAAAAAAAAA"
-                              "AA////////AAD///////8AAA==\"}]}");
+    a = harness_post(predict,
+                     "{\"instances\":[{\"b64\":\"Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAAAAAAAAAAAAAAAAAAAAA"
+                     "AA////////AAD///////8AAA==\"}]}");
     assert_int_equal(a.status, 200);
     assert_string_equal(a.body, "{\"predictions\":[1020]}");
     a = harness_send("POST", predict, "Content-Type: image/bmp\r\n", bmp, 20);

@@ -279,8 +279,9 @@ static json_t *read_line(void) {
 }
 
 static void log_lines_are_json(void **state) {
-    sw_log(SW_LOG_WARN, "odd \"thing\"\n", SW_F_STR("model", "caf\xe9"), SW_F_INT("version", -3), SW_F_DOUBLE("ms", 0.25),
-           SW_F_DOUBLE("ratio", 0.0 / 0.0), SW_F_BOOL("ok", true), SW_F_STRN("empty", ((struct sw_str){NULL, 0})));
+    sw_log(SW_LOG_WARN, "odd \"thing\"\n", SW_F_STR("model", "caf\xe9"), SW_F_INT("version", -3),
+           SW_F_DOUBLE("ms", 0.25), SW_F_DOUBLE("ratio", 0.0 / 0.0), SW_F_BOOL("ok", true),
+           SW_F_STRN("empty", ((struct sw_str){NULL, 0})));
     json_t *line = read_line();
     assert_non_null(line);
     assert_string_equal(json_string_value(json_object_get(line, "level")), "warn");

@@ -23,44 +23,25 @@ static void put(struct sw_tensor *t, size_t i, const json_t *value, struct sw_ar
     double number = json_number_value(value);
     json_int_t integer = json_integer_value(value);
     switch (t->dtype) {
-    case SW_DTYPE_BOOL:
-        ((uint8_t *)t->data)[i] = json_is_true(value);
-        break;
+    case SW_DTYPE_BOOL: ((uint8_t *)t->data)[i] = json_is_true(value); break;
     case SW_DTYPE_UINT8:
-    case SW_DTYPE_INT8:
-        ((uint8_t *)t->data)[i] = (uint8_t)integer;
-        break;
+    case SW_DTYPE_INT8: ((uint8_t *)t->data)[i] = (uint8_t)integer; break;
     case SW_DTYPE_UINT16:
-    case SW_DTYPE_INT16:
-        ((uint16_t *)t->data)[i] = (uint16_t)integer;
-        break;
+    case SW_DTYPE_INT16: ((uint16_t *)t->data)[i] = (uint16_t)integer; break;
     case SW_DTYPE_UINT32:
-    case SW_DTYPE_INT32:
-        ((uint32_t *)t->data)[i] = (uint32_t)integer;
-        break;
+    case SW_DTYPE_INT32: ((uint32_t *)t->data)[i] = (uint32_t)integer; break;
     case SW_DTYPE_UINT64: /* jansson has no integers above INT64_MAX; those are tested by hand */
-    case SW_DTYPE_INT64:
-        ((int64_t *)t->data)[i] = integer;
-        break;
-    case SW_DTYPE_FP16:
-        ((uint16_t *)t->data)[i] = sw_float_to_half((float)number);
-        break;
-    case SW_DTYPE_BF16:
-        ((uint16_t *)t->data)[i] = sw_float_to_bf16((float)number);
-        break;
-    case SW_DTYPE_FP32:
-        ((float *)t->data)[i] = (float)number;
-        break;
-    case SW_DTYPE_FP64:
-        ((double *)t->data)[i] = number;
-        break;
+    case SW_DTYPE_INT64: ((int64_t *)t->data)[i] = integer; break;
+    case SW_DTYPE_FP16: ((uint16_t *)t->data)[i] = sw_float_to_half((float)number); break;
+    case SW_DTYPE_BF16: ((uint16_t *)t->data)[i] = sw_float_to_bf16((float)number); break;
+    case SW_DTYPE_FP32: ((float *)t->data)[i] = (float)number; break;
+    case SW_DTYPE_FP64: ((double *)t->data)[i] = number; break;
     case SW_DTYPE_BYTES: {
         struct sw_str text = {json_string_value(value), json_string_length(value)};
         ((struct sw_str *)t->data)[i] = (struct sw_str){sw_arena_strdup(arena, text), text.len};
         break;
     }
-    default:
-        fail_msg("unknown datatype");
+    default: fail_msg("unknown datatype");
     }
 }
 
@@ -124,14 +105,10 @@ size_t golden_read(const char *model_name, struct sw_arena *arena, struct golden
 
 static double number_at(const struct sw_tensor *t, size_t i) {
     switch (t->dtype) {
-    case SW_DTYPE_FP16:
-        return sw_half_to_float(((const uint16_t *)t->data)[i]);
-    case SW_DTYPE_BF16:
-        return sw_bf16_to_float(((const uint16_t *)t->data)[i]);
-    case SW_DTYPE_FP32:
-        return ((const float *)t->data)[i];
-    default:
-        return ((const double *)t->data)[i];
+    case SW_DTYPE_FP16: return sw_half_to_float(((const uint16_t *)t->data)[i]);
+    case SW_DTYPE_BF16: return sw_bf16_to_float(((const uint16_t *)t->data)[i]);
+    case SW_DTYPE_FP32: return ((const float *)t->data)[i];
+    default: return ((const double *)t->data)[i];
     }
 }
 

@@ -10,8 +10,10 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 
-#define XY "\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,2]}]," \
-           "\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[-1,1]}]"
+/* Members of a script: one input, and one output of that type and shape. */
+#define X "\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,2]}]"
+#define Y(datatype, shape) "\"outputs\":[{\"name\":\"y\",\"datatype\":\"" datatype "\",\"shape\":" shape "}]"
+#define XY X "," Y("FP32", "[-1,1]")
 
 static struct sw_engine *engine;
 static struct sw_arena arena;
@@ -64,8 +66,12 @@ static sw_status run_rows(struct sw_session *s, size_t rows, struct sw_tensor *r
     for (size_t i = 0; i < 2 * rows; i++) {
         data[i] = (float)i;
     }
-    struct sw_tensor x = {.name = SW_STR("x"), .dtype = SW_DTYPE_FP32, .rank = 2, .shape = {(int64_t)rows, 2},
-                          .count = 2 * rows, .data = data};
+    struct sw_tensor x = {.name = SW_STR("x"),
+                          .dtype = SW_DTYPE_FP32,
+                          .rank = 2,
+                          .shape = {(int64_t)rows, 2},
+                          .count = 2 * rows,
+                          .data = data};
     const uint32_t wanted = 0;
     return engine->ops->run(s, &x, 1, &wanted, 1, ret, &arena, err);
 }
@@ -107,38 +113,35 @@ static void test_nan_constant_and_identity(void **state) {
     assert_true(isnan(((float *)y.data)[0]));
     engine->ops->unload(s);
 
-    s = load("{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,2]}],\"outputs\":[{\"name\":\"y\",\"datatype\":"
-             "\"BYTES\",\"shape\":[2]}],\"op\":\"constant\",\"value\":\"h\u00e9\"}");
+    s = load("{" X "," Y("BYTES", "[2]") ",\"op\":\"constant\",\"value\":\"h\u00e9\"}");
     assert_int_equal(run_rows(s, 1, &y, NULL), SW_OK);
     assert_int_equal(y.count, 2);
     assert_true(sw_str_is(((struct sw_str *)y.data)[1], "h\u00e9"));
     engine->ops->unload(s);
 
-    s = load("{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,2]}],\"outputs\":[{\"name\":\"y\",\"datatype\":"
-             "\"INT8\",\"shape\":[]}],\"op\":\"constant\",\"value\":1000}");
+    s = load("{" X "," Y("INT8", "[]") ",\"op\":\"constant\",\"value\":1000}");
     assert_int_equal(run_rows(s, 1, &y, NULL), SW_OK);
     assert_int_equal(y.rank, 0);
     assert_int_equal(*(int8_t *)y.data, INT8_MAX); /* clamped */
     engine->ops->unload(s);
 
-    s = load("{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-1,2]}],\"outputs\":[{\"name\":\"y\",\"datatype\":"
-             "\"FP32\",\"shape\":[-1,2]}],\"op\":\"identity\"}");
+    s = load("{" X "," Y("FP32", "[-1,2]") ",\"op\":\"identity\"}");
     assert_int_equal(run_rows(s, 2, &y, NULL), SW_OK);
     assert_float_equal(((float *)y.data)[3], 3, 0);
     engine->ops->unload(s);
 }
 
 static void test_named_dimensions_and_absent_outputs(void **state) {
-    struct sw_session *s =
-        load("{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[\"N\",\"W\"],\"optional\":true}],"
-             "\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[\"W\"]},"
-             "{\"name\":\"z\",\"datatype\":\"FP32\",\"shape\":[],\"absent\":true}],\"op\":\"rows\"}");
+    struct sw_session *s = load(
+        "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[\"N\",\"W\"],\"optional\":true}],"
+        "\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[\"W\"]},"
+        "{\"name\":\"z\",\"datatype\":\"FP32\",\"shape\":[],\"absent\":true}],\"op\":\"rows\"}");
     assert_true(engine->ops->inputs(s)->items[0].optional);
     assert_string_equal(engine->ops->inputs(s)->items[0].dimension_name[1], "W");
     assert_true(engine->ops->outputs(s)->items[1].optional);
     float data[6] = {0};
-    struct sw_tensor outputs[2], x = {.name = SW_STR("x"), .dtype = SW_DTYPE_FP32, .rank = 2, .shape = {3, 2}, .count = 6,
-                                      .data = data};
+    struct sw_tensor outputs[2],
+        x = {.name = SW_STR("x"), .dtype = SW_DTYPE_FP32, .rank = 2, .shape = {3, 2}, .count = 6, .data = data};
     const uint32_t wanted[] = {1, 0};
     assert_int_equal(engine->ops->run(s, &x, 1, wanted, 2, outputs, &arena, NULL), SW_OK);
     assert_int_equal(outputs[0].dtype, SW_DTYPE_INVALID);
@@ -222,15 +225,17 @@ static void test_files_that_are_refused(void **state) {
     expect_refused("{\"inputs\":[{\"name\":\"x\"}],\"outputs\":[]}", "datatype");
     expect_refused("{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP33\",\"shape\":[]}],\"outputs\":[]}", "FP33");
     expect_refused("{\"inputs\":[{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[-2]}],\"outputs\":[]}", "shape");
-    expect_refused("{\"inputs\":[],\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[]}],\"op\":\"identity\"}",
-                   "identity");
+    expect_refused(
+        "{\"inputs\":[],\"outputs\":[{\"name\":\"y\",\"datatype\":\"FP32\",\"shape\":[]}],\"op\":\"identity\"}",
+        "identity");
 }
 
 static void test_missing_file(void **state) {
     struct sw_session *s = NULL;
     struct sw_error err;
-    assert_int_equal(engine->ops->load(engine, "/nonexistent.fake.json", &(struct sw_session_options){.threads = 1}, &s, &err),
-                     SW_E_NOT_FOUND);
+    assert_int_equal(
+        engine->ops->load(engine, "/nonexistent.fake.json", &(struct sw_session_options){.threads = 1}, &s, &err),
+        SW_E_NOT_FOUND);
     assert_true(engine->ops->accepts(engine, SW_STR("/a/b.fake.json")));
     assert_false(engine->ops->accepts(engine, SW_STR("/a/b.onnx")));
 }

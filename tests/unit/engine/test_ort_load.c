@@ -80,9 +80,14 @@ static void test_describe(void **state) {
     struct sw_session *s = load_model("add_sub.onnx");
     struct facts facts = {{0}};
     engine->ops->describe(s, note_fact, &facts);
-    static const char *const lines[] = {"producer=slipway-test-models\n", "producer_version=1\n", "graph=add_sub\n",
-                                        "ir_version=8\n", "opset.ai.onnx=17\n", "opset.ai.onnx.ml=3\n",
-                                        "metadata.author=tests\n", "metadata.threshold=0.25\n"};
+    static const char *const lines[] = {"producer=slipway-test-models\n",
+                                        "producer_version=1\n",
+                                        "graph=add_sub\n",
+                                        "ir_version=8\n",
+                                        "opset.ai.onnx=17\n",
+                                        "opset.ai.onnx.ml=3\n",
+                                        "metadata.author=tests\n",
+                                        "metadata.threshold=0.25\n"};
     for (size_t i = 0; i < SW_COUNTOF(lines); i++) {
         if (!strstr(facts.text, lines[i])) {
             fail_msg("no %s in\n%s", lines[i], facts.text);

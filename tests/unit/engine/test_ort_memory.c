@@ -19,8 +19,12 @@ static void cycle(unsigned i) {
     struct sw_arena arena;
     sw_arena_init(&arena, 0, 0);
     float features[45] = {0};
-    struct sw_tensor out, in = {.name = SW_STR("features"), .dtype = SW_DTYPE_FP32, .rank = 2, .shape = {1, 45},
-                                .count = 45, .data = features};
+    struct sw_tensor out, in = {.name = SW_STR("features"),
+                                .dtype = SW_DTYPE_FP32,
+                                .rank = 2,
+                                .shape = {1, 45},
+                                .count = 45,
+                                .data = features};
     assert_int_equal(run_all(s, &in, 1, &out, &arena, NULL), SW_OK);
     sw_arena_deinit(&arena);
     engine->ops->unload(s);

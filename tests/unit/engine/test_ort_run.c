@@ -39,9 +39,10 @@ static void check_golden(const char *model, struct sw_session_options options) {
 }
 
 static void test_golden_answers(void **state) {
-    static const char *const models[] = {"mlp_45", "mlp_big", "cnn_224", "identity_all", "scalar", "add_sub",
-                                         "optional_output", "default_input", "nonzero", "external_data", "gather",
-                                         "reshape", "log_nan", "big_50mb"};
+    static const char *const models[] = {"mlp_45",  "mlp_big",       "cnn_224",         "identity_all",
+                                         "scalar",  "add_sub",       "optional_output", "default_input",
+                                         "nonzero", "external_data", "passthrough",     "gather",
+                                         "reshape", "log_nan",       "big_50mb"};
     for (size_t i = 0; i < SW_COUNTOF(models); i++) {
         check_golden(models[i], (struct sw_session_options){.threads = 1});
     }
@@ -226,6 +227,18 @@ static void test_an_output_does_not_borrow_the_caller_s_input(void **state) {
     engine->ops->unload(s);
 }
 
+static void test_a_passed_through_input_is_copied(void **state) {
+    struct sw_session *s = load_model("passthrough.onnx");
+    float x[] = {5, 6};
+    struct sw_tensor in = tensor("x", SW_DTYPE_FP32, x, 2), outputs[2];
+    assert_int_equal(run_all(s, &in, 1, outputs, &arena, NULL), SW_OK);
+    x[0] = x[1] = 99;
+    assert_float_equal(((float *)outputs[0].data)[1], 6, 0);
+    assert_float_equal(((float *)outputs[1].data)[1], -6, 0);
+    sw_arena_reset(&arena);
+    engine->ops->unload(s);
+}
+
 static void test_outputs_of_many_runs_live_until_the_arena_ends(void **state) {
     struct sw_session *s = load_model("default_input.onnx");
     struct sw_tensor outputs[50];
@@ -240,6 +253,19 @@ static void test_outputs_of_many_runs_live_until_the_arena_ends(void **state) {
     }
     sw_arena_reset(&arena);
     engine->ops->unload(s);
+}
+
+static void test_outputs_outlive_their_session(void **state) {
+    for (int i = 0; i < 2; i++) {
+        struct sw_session *s = load_with("default_input.onnx",
+                                         (struct sw_session_options){.threads = 1, .memory_arena = i});
+        float x[] = {4};
+        struct sw_tensor in = tensor("x", SW_DTYPE_FP32, x, 1), out;
+        assert_int_equal(run_all(s, &in, 1, &out, &arena, NULL), SW_OK);
+        engine->ops->unload(s);
+        assert_float_equal(*(float *)out.data, 8, 0);
+        sw_arena_reset(&arena);
+    }
 }
 
 static void test_arena_without_room(void **state) {
@@ -354,7 +380,9 @@ int main(void) {
         TEST(test_large_unsigned_integers),
         TEST(test_dimension_of_size_zero),
         TEST(test_an_output_does_not_borrow_the_caller_s_input),
+        TEST(test_a_passed_through_input_is_copied),
         TEST(test_outputs_of_many_runs_live_until_the_arena_ends),
+        TEST(test_outputs_outlive_their_session),
         TEST(test_arena_without_room),
         TEST(test_threads_share_one_session),
         TEST(test_loads_while_another_session_runs),

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,7 +15,9 @@ struct client client_open(uint16_t port) {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval limit = {10, 0};
+    int on = 1;
     assert_true(c.fd >= 0);
+    setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(c.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(c.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     assert_int_equal(connect(c.fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -309,6 +312,16 @@ void fixture_wait_done(struct fixture *f, unsigned count) {
     WAIT_FOR(atomic_load(&f->done) >= count);
 }
 
+void fixture_wait_no_connections(struct fixture *f) {
+    /* The watcher finds those whose end libmicrohttpd has overlooked. */
+    WAIT_FOR((sw_http_watch_once(f->server), sw_http_server_connections(f->server) == 0));
+}
+
+void fixture_watch_until_readable(struct fixture *f, const struct client *c) {
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    WAIT_FOR((sw_http_watch_once(f->server), poll(&p, 1, 0) == 1));
+}
+
 static bool some_in_state(struct sw_http_server *server, enum connection_state state) {
     bool found = false;
     for (unsigned i = 0; i < server->io_count; i++) {
@@ -326,6 +339,5 @@ void fixture_wait_state(struct fixture *f, enum connection_state state) {
 }
 
 void fixture_wait_connections(struct fixture *f, unsigned count) {
-    /* The watcher's look finds connections whose end libmicrohttpd has overlooked. */
-    WAIT_FOR((sw_http_watch_once(f->server), sw_http_server_connections(f->server) == count));
+    WAIT_FOR(sw_http_server_connections(f->server) == count);
 }

@@ -63,5 +63,7 @@ void fixture_finish(struct fixture *f);                     /* answers the oldes
 void fixture_wait_done(struct fixture *f, unsigned count);
 void fixture_wait_state(struct fixture *f, enum connection_state state); /* some connection is in it */
 void fixture_wait_connections(struct fixture *f, unsigned count);
+void fixture_wait_no_connections(struct fixture *f);
+void fixture_watch_until_readable(struct fixture *f, const struct client *c);
 
 #endif

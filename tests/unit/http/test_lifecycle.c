@@ -47,7 +47,7 @@ static void slow_headers(void **state) {
     answer_free(&a);
     assert_true(client_ends(&c));
     client_close(&c);
-    fixture_wait_connections(&f, 0);
+    fixture_wait_no_connections(&f);
     assert_int_equal(atomic_load(&f.handled), 1);
 }
 
@@ -296,7 +296,7 @@ static void a_client_vanishes_during_an_async_handler(void **state) {
         fixture_finish(&f);
         fixture_wait_done(&f, (unsigned)i + 1);
     }
-    fixture_wait_connections(&f, 0);
+    fixture_wait_no_connections(&f);
     assert_int_equal(atomic_load(&f.done), 20);
 }
 
@@ -316,7 +316,7 @@ static void clients_vanish_everywhere(void **state) {
     struct answer a = client_read_head(&c);
     assert_int_equal(a.status, 200);
     client_close(&c);
-    fixture_wait_connections(&f, 0);
+    fixture_wait_no_connections(&f);
 }
 
 static void half_closed_requests_are_ended(void **state) {
@@ -326,8 +326,7 @@ static void half_closed_requests_are_ended(void **state) {
         struct client c = fixture_client(&f);
         client_print(&c, "%s", parts[i]);
         shutdown(c.fd, SHUT_WR);
-        fixture_wait_connections(&f, 1);
-        fixture_wait_connections(&f, 0);
+        fixture_watch_until_readable(&f, &c);
         assert_true(client_ends(&c));
         client_close(&c);
     }

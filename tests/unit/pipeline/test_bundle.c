@@ -71,7 +71,7 @@ static void bad_texts(void **state) {
         {"description: [x]", "description: must be a string"},
         {"name: a\nname: b", "line 2"},
         {"name: *x", "line 1"},
-        {"a: [", "line 1"},
+        {"a: [", "line 2, column 1"},
     };
     for (size_t i = 0; i < SW_COUNTOF(rows); i++) {
         struct sw_bundle *bundle = NULL;

@@ -250,8 +250,11 @@ static void refuses_wrong_nesting(void **state) {
 /* Long arrays go through the block-wise reader: numbers of every length and layout, blanks in every place. */
 static void reads_long_arrays_like_the_library(void **state) {
     enum { COUNT = 20000 };
-    static const char *const formats[] = {"%.1f", "%.3f", "%.6f", "%.7f", "%.8f", "%.9f", "%.12f", "%.15f", "%.16f", "%.17f",
-                                          "%.18f", "%.19f", "%.25f", "%.17g", "%g", "%e", "%.0f", "%.20e"};
+    static const struct {
+        char notation;
+        int precision;
+    } formats[] = {{'f', 1},  {'f', 3},  {'f', 6},  {'f', 7},  {'f', 8},  {'f', 9},  {'f', 12}, {'f', 15}, {'f', 16},
+                   {'f', 17}, {'f', 18}, {'f', 19}, {'f', 25}, {'g', 17}, {'g', 6},  {'e', 6},  {'f', 0},  {'e', 20}};
     static const char *const gaps[] = {",", ", ", " ,", "\n , \t", ",  "};
     uint64_t state64 = 1;
     for (size_t gap = 0; gap < SW_COUNTOF(gaps); gap++) {
@@ -264,7 +267,12 @@ static void reads_long_arrays_like_the_library(void **state) {
             state64 = state64 * 6364136223846793005u + 1442695040888963407u;
             double value = (double)(int64_t)state64 * 0x1p-63 * (state64 >> 20 & 1 ? 1 : 500);
             char number[64];
-            snprintf(number, sizeof number, formats[(state64 >> 33) % SW_COUNTOF(formats)], value);
+            size_t pick = (state64 >> 33) % SW_COUNTOF(formats);
+            char notation = formats[pick].notation;
+            int precision = formats[pick].precision;
+            notation == 'f'   ? snprintf(number, sizeof number, "%.*f", precision, value)
+            : notation == 'g' ? snprintf(number, sizeof number, "%.*g", precision, value)
+                              : snprintf(number, sizeof number, "%.*e", precision, value);
             sw_buf_printf(&text, "%s%s", i ? gaps[gap] : "[", number);
             want[i] = strtod(number, NULL);
             want_float[i] = strtof(number, NULL);
