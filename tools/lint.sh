@@ -37,7 +37,8 @@ check_tidy() {
     need clang-tidy
     [[ -f $build/compile_commands.json ]] || { echo "lint: $build is not configured: run make build" >&2; exit 3; }
     local out
-    out=$(files 'src/*.c' | xargs -r -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet 2>&1)
+    out=$(files 'src/*.c' | xargs -r -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet \
+        --extra-arg=-include --extra-arg="$PWD/tools/tidy.h" 2>&1)
     local code=$?
     grep -v -e 'warnings\? generated' -e '^Suppressed ' -e '^Use -header-filter' <<<"$out" | grep . || true
     return $code

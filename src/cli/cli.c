@@ -151,7 +151,7 @@ struct sw_config *sw_cli_config(const struct sw_args *args, int *ret_exit) {
         if (problems.error_count == 0) {
             sw_cli_fail(args, &err);
         } else {
-            fprintf(stderr, "See docs/reference/config.md, or: slipway config show\n");
+            fprintf(stderr, "Every key and its default: slipway config show\n");
         }
         *ret_exit = sw_status_table[status].exit;
     }

@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 
 enum { NAMES_SHOWN = 3 };
@@ -15,7 +14,6 @@ enum { NAMES_SHOWN = 3 };
 struct load {
     struct sw_loads *loads;
     enum { WAITING, SUBMITTED, REPORTED, TAKEN } state;
-    uint64_t submitted_ns;
     struct sw_load_outcome outcome;
 };
 
@@ -94,7 +92,6 @@ static void report(void *arg, sw_status status, const struct sw_error *err) {
     struct sw_loads *loads = load->loads;
     pthread_mutex_lock(&loads->lock);
     load->outcome.status = status;
-    load->outcome.wait_ms = (sw_now_ns(sw_clock_system()) - load->submitted_ns) / 1000000;
     if (status) {
         load->outcome.error = *err;
     }
@@ -108,7 +105,6 @@ static void report(void *arg, sw_status status, const struct sw_error *err) {
 sw_status sw_loads_submit(struct sw_loads *loads, struct sw_error *err) {
     while (loads->submitted < loads->count) {
         struct load *load = loads->items[loads->submitted];
-        load->submitted_ns = sw_now_ns(sw_clock_system());
         load->state = SUBMITTED; /* before the loader can see it */
         struct sw_error refusal;
         sw_status status =

@@ -15,8 +15,7 @@ struct sw_load_outcome {
     const char *name; /* lives as long as the repository */
     bool required;    /* named on the command line */
     sw_status status;
-    uint64_t wait_ms; /* from submit to outcome */
-    struct sw_error error;
+    struct sw_error error; /* set when status is not SW_OK */
 };
 
 SW_MUST_CHECK sw_status sw_loads_create(struct sw_repository *repository, struct sw_loads **ret, struct sw_error *err);

@@ -8,7 +8,6 @@
  *   STARTING --all loads taken--> SERVING --signal--> ENDING --torn down--> exit
  *      +---- signal, or a required model failed ------^  +--second signal--> exit at once */
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -42,13 +41,6 @@ struct serve {
 };
 
 /* --- before anything runs ---------------------------------------------------------------------------------------- */
-
-/* Few malloc arenas, given back early: with one arena a thread, glibc would hold several MB that nobody uses. */
-static void tune_memory(void) {
-    mallopt(M_ARENA_MAX, 2);
-    mallopt(M_TRIM_THRESHOLD, 1 << 20);
-    mallopt(M_MMAP_THRESHOLD, 4 << 20);
-}
 
 /* Each connection is a descriptor: raises the soft limit as far as the hard one allows. */
 static void raise_descriptor_limit(const struct sw_config *config) {
@@ -238,19 +230,44 @@ static void take_signal(struct serve *s) {
 
 /* --- the loop ---------------------------------------------------------------------------------------------------- */
 
-static void take_outcome(struct serve *s, const struct sw_load_outcome *outcome) {
-    if (outcome->status == SW_OK) {
-        sw_log(SW_LOG_INFO, "model ready", SW_F_STR("model", outcome->name), SW_F_INT("ms", outcome->wait_ms));
-        return;
+static void log_ready(struct serve *s, const char *name) {
+    struct sw_repository *repository = sw_app_repository(s->app);
+    struct sw_model *model;
+    struct sw_error err;
+    if (sw_repository_acquire(repository, sw_str_of(name), SW_STR(""), &model, &err) == SW_OK) {
+        sw_log(SW_LOG_INFO, "model ready", SW_F_STR("model", name), SW_F_INT("version", model->version),
+               SW_F_DOUBLE("load_ms", (double)model->load_ns / 1e6), SW_F_DOUBLE("run_us", (double)model->run_ns / 1e3),
+               SW_F_INT("golden", model->golden_count));
+        sw_repository_release(repository, model);
     }
+}
+
+/* A model of the folder that does not load stays known with its reason, but nobody waits for it any more: taking the
+ * wish back keeps it from holding up readiness. A model of which some version does serve is left as it is. */
+static void give_up(struct serve *s, const struct sw_load_outcome *outcome) {
+    struct sw_repository *repository = sw_app_repository(s->app);
+    struct sw_model *model;
+    struct sw_error err;
+    sw_log(SW_LOG_ERROR, "model unavailable", SW_F_STR("model", outcome->name),
+           SW_F_STR("reason", outcome->error.message), SW_F_STR("code", sw_status_name(outcome->status)));
+    if (sw_repository_acquire(repository, sw_str_of(outcome->name), SW_STR(""), &model, &err) == SW_OK) {
+        sw_repository_release(repository, model);
+    } else if (sw_repository_unload(repository, sw_str_of(outcome->name), NULL, NULL, &err)) {
+        sw_log(SW_LOG_ERROR, "readiness waits for a model that does not load", SW_F_STR("model", outcome->name),
+               SW_F_STR("reason", err.message));
+    }
+}
+
+static void take_outcome(struct serve *s, const struct sw_load_outcome *outcome) {
     bool fatal = outcome->required || sw_config_bool(s->config, SW_KEY_MODELS_FAIL_ON_LOAD_ERROR);
-    struct sw_error err = outcome->error;
-    sw_error_prefix(&err, "model %s does not load", outcome->name);
-    if (fatal) {
+    if (outcome->status == SW_OK) {
+        log_ready(s, outcome->name);
+    } else if (fatal) {
+        struct sw_error err = outcome->error;
+        sw_error_prefix(&err, "model %s does not load", outcome->name);
         begin_end(s, fail_logged(s, &err, SW_EXIT_FAILED), false);
     } else {
-        sw_log(SW_LOG_ERROR, "model unavailable", SW_F_STR("model", outcome->name),
-               SW_F_STR("reason", outcome->error.message), SW_F_STR("code", sw_status_name(outcome->status)));
+        give_up(s, outcome);
     }
 }
 
@@ -316,7 +333,6 @@ static int run(struct serve *s) {
 
 int sw_run_serve(const struct sw_args *args) {
     struct serve s = {.args = args, .signal_fd = -1, .ended_fd = -1, .start_ns = sw_now_ns(sw_clock_system())};
-    if (!getenv("NOTUNE")) tune_memory();
     int code = SW_EXIT_USAGE;
     s.config = sw_cli_config(args, &code);
     if (!s.config) {

@@ -140,6 +140,11 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
     sw_buf_printf(&text, "\nSlipway %s serves ", SW_VERSION);
     sw_loads_describe(loads, &text);
     sw_buf_printf(&text, " on %s, ready after %llu ms.\n", url, (unsigned long long)start_ms);
+    size_t unavailable = sw_loads_count(loads) - sw_loads_ready_count(loads);
+    if (unavailable) {
+        sw_buf_printf(&text, "%zu %s not load; the log says why.\n", unavailable,
+                      unavailable == 1 ? "model does" : "models do");
+    }
     const char *name = sw_loads_first_ready(loads);
     struct sw_model *model;
     struct sw_error err;

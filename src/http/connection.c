@@ -167,8 +167,8 @@ static sw_status find_route(struct sw_http_exchange *x, struct sw_error *err) {
     }
     if (allowed) {
         add_allow(x, allowed);
-        return sw_fail(err, SW_E_METHOD_NOT_ALLOWED, "%s does not have the method asked for",
-                       sw_arena_printf(&x->arena, SW_STR_FMT, SW_STR_ARG(x->path)));
+        return sw_fail(err, SW_E_METHOD_NOT_ALLOWED, SW_STR_FMT " cannot be asked for with this method",
+                       SW_STR_ARG(x->path));
     }
     return sw_fail(err, SW_E_NOT_FOUND, "there is no route " SW_STR_FMT, SW_STR_ARG(x->path));
 }
@@ -237,8 +237,9 @@ static enum MHD_Result on_headers(struct sw_http_io *io, struct MHD_Connection *
 static enum MHD_Result answer_raw(struct sw_http_connection *c, struct request *r) {
     struct sw_http_exchange *x = &r->x;
     if (sw_http_step(c, STATE_SENDING)) {
-        bool oip = x->route && x->route->error_shape == SW_ERROR_OIP;
-        sw_http_send_raw(c->fd, x->error, "the body is larger than the limit", x->request_id, oip);
+        const char *message = x->error == SW_E_TOO_LARGE ? "the body is larger than the limit"
+                                                         : "the request is refused, and its body too long to be read";
+        sw_http_send_raw(c->fd, x->error, message, x->request_id, sw_http_wants_oip(x));
         r->answered = r->linger = true;
     }
     return MHD_NO;
@@ -260,9 +261,16 @@ static enum MHD_Result on_body(struct request *r, const char *data, size_t *len)
     return r->discarded <= DISCARD_MAX ? MHD_YES : answer_raw(r->x.connection, r);
 }
 
+static void end_busy(struct sw_http_io *io, struct request *r) {
+    if (r->busy) {
+        r->busy = false;
+        atomic_fetch_sub(&io->busy, 1);
+    }
+}
+
 static enum MHD_Result finish_request(struct sw_http_connection *c, struct request *r) {
     enum MHD_Result result = sw_http_send_reply(c, r);
-    atomic_fetch_sub(&c->io->busy, 1);
+    end_busy(c->io, r);
     return result;
 }
 
@@ -315,6 +323,7 @@ static enum MHD_Result on_complete(struct request *r) {
     /* sw_http_server_destroy sets stopping, then waits until nothing is busy: sequentially consistent on both sides, so
      * that either it sees this request or this request sees it. */
     atomic_fetch_add(&c->io->busy, 1);
+    r->busy = true;
     if (atomic_load(&x->server->stopping)) {
         sw_http_reply_status(x, SW_E_UNAVAILABLE, "the server is shutting down");
         return finish_request(c, r);
@@ -340,6 +349,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
     if (r) {
         struct sw_http_exchange *x = &r->x;
         const struct sw_http_options *options = &io->server->options;
+        end_busy(io, r); /* a client that left while its request ran: libmicrohttpd never asks for the answer */
         if (!r->answered) {
             x->status = is_ended(c) ? 408 : 499; /* 499: the client went away, as others count it */
             x->error = is_ended(c) ? SW_E_REQUEST_TIMEOUT : SW_E_IO;

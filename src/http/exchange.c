@@ -56,7 +56,7 @@ static void reset(struct request *r) {
     x->connection = NULL;
     r->raw = r->decoded = (struct body){0};
     r->discarded = 0;
-    r->expects_body = r->expects_continue = r->rejected = r->discard = r->answered = r->linger = false;
+    r->expects_body = r->expects_continue = r->rejected = r->discard = r->busy = r->answered = r->linger = false;
     atomic_store_explicit(&r->async, ASYNC_NONE, memory_order_relaxed);
 }
 

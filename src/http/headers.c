@@ -83,8 +83,8 @@ static sw_status read_encoding(struct request *r, const struct found *found, str
     } else if (sw_str_ieq(e, SW_STR("deflate"))) {
         r->encoding = ENCODING_DEFLATE;
     } else {
-        return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "Content-Encoding '" SW_STR_FMT "' is not gzip, deflate or identity",
-                       SW_STR_ARG(e));
+        return sw_fail(err, SW_E_UNSUPPORTED_MEDIA,
+                       "Content-Encoding '" SW_STR_FMT "' is not gzip, deflate or identity", SW_STR_ARG(e));
     }
     if (found->content_encodings > 1) {
         return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "a body with several content encodings is not supported");

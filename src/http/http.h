@@ -17,7 +17,15 @@
 #include "base/error.h"
 #include "base/str.h"
 
-enum sw_http_method { SW_HTTP_GET, SW_HTTP_HEAD, SW_HTTP_POST, SW_HTTP_PUT, SW_HTTP_PATCH, SW_HTTP_DELETE, SW_HTTP_OTHER };
+enum sw_http_method {
+    SW_HTTP_GET,
+    SW_HTTP_HEAD,
+    SW_HTTP_POST,
+    SW_HTTP_PUT,
+    SW_HTTP_PATCH,
+    SW_HTTP_DELETE,
+    SW_HTTP_OTHER
+};
 const char *sw_http_method_name(enum sw_http_method method);
 
 enum sw_http_result { SW_HTTP_DONE, SW_HTTP_ASYNC };
@@ -75,8 +83,9 @@ struct sw_http_exchange {
 struct sw_str sw_http_header(struct sw_http_exchange *x, const char *name);
 struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name);
 
-void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char *value); /* value: static or arena */
-/* Adds a piece of the body: borrowed until the arena is reset. */
+/* name and value: static or in the arena. Control characters in the value become '?'; an empty one is left out. */
+void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char *value);
+/* Adds a piece of the body: borrowed until the arena is reset. Any number; beyond SW_HTTP_PARTS_MAX they are joined. */
 void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part);
 /* Sets status, content type and a one-piece body. */
 void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_type, struct sw_str body);
@@ -98,12 +107,13 @@ struct sw_http_options {
     size_t buffered_max;        /* bytes of all bodies being held; more: 503 */
     uint64_t header_timeout_ms; /* from first byte (or connect) to end of headers */
     uint64_t body_timeout_ms;   /* from end of headers to end of body */
-    uint64_t idle_timeout_ms;   /* keep-alive */
+    uint64_t idle_timeout_ms;   /* keep-alive: from an answer to the end of the next request line */
     size_t gzip_min;            /* responses shorter than this are not compressed */
     const struct sw_route *routes;
     size_t route_count;
     void *app;
-    /* I/O thread, when the answer is fully sent or the connection died; before the arena is reset. */
+    /* I/O thread, once for every exchange, when the answer is fully sent or the connection died; before the arena is
+     * reset. status is 408 when the body came too slowly and 499 when the client went away before an answer was set. */
     void (*on_done)(void *app, struct sw_http_exchange *x, uint64_t duration_ns);
     struct sw_clock *clock;
 };
@@ -116,6 +126,7 @@ uint16_t sw_http_server_port(const struct sw_http_server *server);
 unsigned sw_http_server_connections(const struct sw_http_server *server);
 /* Stops accepting, answers what is running (at most drain_ms), ends idle connections. */
 void sw_http_server_drain(struct sw_http_server *server, uint64_t drain_ms);
+/* Waits for handlers that are still running (after SW_HTTP_ASYNC: for sw_http_finish). NULL is allowed. */
 void sw_http_server_destroy(struct sw_http_server *server);
 
 /* Router, on its own for unit tests and the fuzz target. */

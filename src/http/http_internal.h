@@ -97,6 +97,7 @@ struct request {
     bool expects_continue;
     bool rejected; /* the answer is set; no handler runs */
     bool discard;  /* the rest of the body is read and dropped */
+    bool busy;     /* counted in io->busy */
     bool answered; /* queued to libmicrohttpd, or sent raw */
     bool linger;   /* unread data may be on the socket when it closes */
 };
@@ -176,6 +177,7 @@ struct request *sw_http_request_of(struct sw_http_exchange *x);
 
 /* reply.c */
 enum MHD_Result sw_http_send_reply(struct sw_http_connection *c, struct request *r);
+bool sw_http_wants_oip(const struct sw_http_exchange *x); /* the shape of its errors */
 /* Writes a whole answer of its own to the socket, past libmicrohttpd, without blocking. */
 void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip);
 

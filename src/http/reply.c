@@ -90,7 +90,7 @@ static void write_error(struct sw_buf *buf, sw_status code, const char *message,
     SW_LIT(buf, "}}");
 }
 
-static bool wants_oip(const struct sw_http_exchange *x) {
+bool sw_http_wants_oip(const struct sw_http_exchange *x) {
     if (x->route) {
         return x->route->error_shape == SW_ERROR_OIP;
     }
@@ -109,7 +109,7 @@ static bool has_header(const struct sw_http_exchange *x, const char *name) {
 void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
     struct sw_buf buf;
     sw_buf_init_arena(&buf, &x->arena, 8 * SW_ERROR_MESSAGE_MAX);
-    write_error(&buf, err->code, err->message, x->request_id, wants_oip(x));
+    write_error(&buf, err->code, err->message, x->request_id, sw_http_wants_oip(x));
     struct sw_str body = buf.failed ? SW_STR("{\"error\":\"out of memory\"}") : sw_buf_str(&buf);
     sw_http_reply(x, sw_status_http(err->code), "application/json", body);
     x->error = err->code;

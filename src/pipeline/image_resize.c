@@ -30,33 +30,28 @@ static uint32_t clamp_index(double v, uint32_t limit) {
     return v <= 0 ? 0 : v >= limit ? limit : (uint32_t)v;
 }
 
-/* Fills runs[i] and its weights (behind those of i - 1). */
+/* Fills runs[i] and its weights (behind those of i - 1); returns how many weights there are now. */
 static size_t fill_triangle(struct axis *axis, uint32_t i, size_t used, double centre, double half, uint32_t size) {
-    uint32_t first = clamp_index(centre - half + 0.5, size - 1);
-    uint32_t last = clamp_index(centre + half + 0.5, size);
-    last = last > first ? last : first + 1;
+    uint32_t first = clamp_index(centre - half, size - 1);
+    uint32_t last = clamp_index(ceil(centre + half), size);
+    while (first + 1 < last && fabs(first + 0.5 - centre) >= half) {
+        first++;
+    }
+    while (last > first + 1 && fabs(last - 0.5 - centre) >= half) {
+        last--;
+    }
+    uint32_t count = last > first ? last - first : 1;
+    float *weights = axis->weights + used;
     double sum = 0;
-    uint32_t count = 0, skipped = 0;
-    for (uint32_t s = first; s < last; s++) {
-        double w = 1 - fabs(((double)s + 0.5 - centre) / half);
-        if (w <= 0 && count == 0) {
-            skipped += s + 1 < last;
-            if (s + 1 < last) {
-                continue;
-            }
-            w = 1; /* the pixel's middle lies outside the clip: the border pixel stands in */
-        }
-        w = w > 0 ? w : 0;
-        axis->weights[used + count++] = (float)w;
-        sum += w;
-    }
-    while (count > 1 && axis->weights[used + count - 1] == 0) {
-        count--;
-    }
     for (uint32_t k = 0; k < count; k++) {
-        axis->weights[used + k] = (float)(axis->weights[used + k] / sum);
+        double w = 1 - fabs(first + k + 0.5 - centre) / half;
+        weights[k] = (float)(w > 0 ? w : 0);
+        sum += weights[k];
     }
-    axis->runs[i] = (struct run){first + skipped, count, used};
+    for (uint32_t k = 0; k < count; k++) { /* sum 0: the middle lies outside the clip, the border pixel stands in */
+        weights[k] = sum > 0 ? (float)(weights[k] / sum) : 1.0f / (float)count;
+    }
+    axis->runs[i] = (struct run){first, count, used};
     return used + count;
 }
 

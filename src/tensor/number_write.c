@@ -149,7 +149,9 @@ SW_INLINE void put_fraction(char *out, const struct digits *d, bool wide) {
     if (wide) {
         unsigned __int128 rest = ((unsigned __int128)d->rest[1] << 64 | d->rest[0]) >> shift;
         store_word(out, (uint64_t)rest);
-        store_word(out + 8, (uint64_t)(rest >> 64));
+        if (d->count - d->point > 8) { /* else it might reach beyond SW_NUMBER_MAX */
+            store_word(out + 8, (uint64_t)(rest >> 64));
+        }
     } else {
         store_word(out, d->rest[0] >> shift);
     }

@@ -21,8 +21,8 @@ static void test_places_are_cut_out(void **state) {
     expect_clean("void at x.h:46 void ns::check(const std::pair<a, b>&, int (*)(int)) const Opset 9",
                  "void at Opset 9");
     expect_clean("/a/b.h:1 auto ns::f(T)::<lambda(int)> [with T = float; U = x[3]] Oops (really)", "Oops (really)");
-    expect_clean("Error: utils.cc:461 ValidatePath path does not exist: \"/tmp/w.bin\"",
-                 "Error: path does not exist: \"/tmp/w.bin\"");
+    expect_clean("Error: utils.cc:461 ValidatePath path does not exist: \"/models/x.bin\"",
+                 "Error: path does not exist: \"/models/x.bin\"");
     expect_clean("file.cc:12", "file.cc:12"); /* no function after it: not a place */
     expect_clean("at 10:30 in a.ccx:5 b", "at 10:30 in a.ccx:5 b");
     expect_clean("a.cc:1 ", "");

@@ -149,8 +149,8 @@ static void bombs(void **state) {
     for (size_t i = 0; i < SW_COUNTOF(wraps); i++) {
         size_t len;
         char *body = packed(zeros, 64 << 20, wraps[i], &len);
-        client_post(&c, "/echo", wraps[i] == GZIP ? "Content-Encoding: gzip\r\n" : "Content-Encoding: deflate\r\n", body,
-                    len);
+        const char *line = wraps[i] == GZIP ? "Content-Encoding: gzip\r\n" : "Content-Encoding: deflate\r\n";
+        client_post(&c, "/echo", line, body, len);
         struct answer a = client_read(&c);
         assert_int_equal(a.status, 413);
         assert_true(answer_body_has(&a, "when decompressed"));

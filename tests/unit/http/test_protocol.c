@@ -187,7 +187,8 @@ static void unknown_paths_and_methods(void **state) {
     client_print(&c, "GET /nothing\"here HTTP/1.1\r\nHost: t\r\n\r\n");
     struct answer a = client_read(&c);
     assert_int_equal(a.status, 404);
-    assert_true(answer_body_has(&a, "{\"error\":{\"code\":\"not_found\",\"message\":\"there is no route /nothing\\\"here\""));
+    assert_true(answer_body_has(&a, "{\"error\":{\"code\":\"not_found\",\"message\":"
+                                    "\"there is no route /nothing\\\"here\""));
     assert_true(answer_body_has(&a, "\"details\":{},\"request_id\":\""));
     answer_free(&a);
     client_print(&c, "GET /v2/nothing HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -369,7 +370,18 @@ static void bodies_over_the_limit(void **state) {
     client_close(&c);
     sw_free(data);
     assert_int_equal(atomic_load(&f.handled), 2);
-    fixture_wait_done(&f, 6);
+    /* the same for a path that does not exist: its own status, in its own shape */
+    char *more = pattern(4 << 20);
+    c = fixture_client(&f);
+    client_print(&c, "POST /v2/no HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n400000\r\n");
+    client_send(&c, more, 4 << 20);
+    a = client_read(&c);
+    assert_int_equal(a.status, 404);
+    assert_true(answer_body_has(&a, "{\"error\":\"the request is refused"));
+    answer_free(&a);
+    client_close(&c);
+    sw_free(more);
+    fixture_wait_done(&f, 7);
 }
 
 static void headers_over_the_limit(void **state) {

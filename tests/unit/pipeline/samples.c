@@ -65,7 +65,7 @@ struct sample sample_png(const struct png_spec *spec, const void *pixels, size_t
 }
 
 struct sample sample_jpeg(unsigned width, unsigned height, unsigned channels, const unsigned char *pixels,
-                          bool progressive, int orientation) {
+                          enum jpeg_kind kind, int orientation) {
     struct jpeg_compress_struct jpeg;
     struct jpeg_error_mgr errors;
     struct sample s = {0};
@@ -82,8 +82,12 @@ struct sample sample_jpeg(unsigned width, unsigned height, unsigned channels, co
     for (int i = 0; i < jpeg.num_components; i++) {
         jpeg.comp_info[i].h_samp_factor = jpeg.comp_info[i].v_samp_factor = 1;
     }
-    if (progressive) {
+    static const jpeg_scan_info separate[] = {{1, {0}, 0, 63, 0, 0}, {1, {1}, 0, 63, 0, 0}, {1, {2}, 0, 63, 0, 0}};
+    if (kind == JPEG_PROGRESSIVE) {
         jpeg_simple_progression(&jpeg);
+    } else if (kind == JPEG_SEPARATE) {
+        jpeg.scan_info = separate;
+        jpeg.num_scans = 3;
     }
     jpeg_start_compress(&jpeg, TRUE);
     if (orientation) {

@@ -28,9 +28,11 @@ struct png_spec {
 };
 struct sample sample_png(const struct png_spec *spec, const void *pixels, size_t size);
 
+enum jpeg_kind { JPEG_BASELINE, JPEG_PROGRESSIVE, JPEG_SEPARATE }; /* the last: a baseline scan for each component */
+
 /* channels 1, 3 or 4 (CMYK as Adobe writes it); quality 100; orientation 0: no EXIF block. */
 struct sample sample_jpeg(unsigned width, unsigned height, unsigned channels, const unsigned char *pixels,
-                          bool progressive, int orientation);
+                          enum jpeg_kind kind, int orientation);
 
 struct sample sample_webp(unsigned width, unsigned height, unsigned channels, const unsigned char *pixels,
                           bool lossless);

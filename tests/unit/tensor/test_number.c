@@ -358,10 +358,27 @@ static int significant_digits(const char *text) {
     return count - (count > zeros ? zeros : count);
 }
 
+/* Room for a number, and bytes behind it that no writer may touch. */
+enum { GUARD = 16 };
+
+static void set_guard(char *text) {
+    memset(text, '#', SW_NUMBER_MAX + GUARD);
+}
+
+static void check_guard(const char *text, const char *end) {
+    assert_true(end - text <= SW_NUMBER_MAX);
+    for (int i = 0; i < GUARD; i++) {
+        if (text[SW_NUMBER_MAX + i] != '#') {
+            fail_msg("writing %.*s touched byte %d behind the room", (int)(end - text), text, i);
+        }
+    }
+}
+
 static void check_shortest_float(float value) {
-    char text[SW_NUMBER_MAX + 1], other[400];
+    char text[SW_NUMBER_MAX + GUARD], other[64];
+    set_guard(text);
     char *end = sw_format_float(text, value);
-    assert_true(end - text < SW_NUMBER_MAX);
+    check_guard(text, end);
     *end = '\0';
     float back = 0;
     if (sw_parse_float(text, end, &back) != end || bits_of_float(back) != bits_of_float(value)) {
@@ -385,9 +402,10 @@ static void check_shortest_float(float value) {
 }
 
 static void check_shortest_double(double value) {
-    char text[SW_NUMBER_MAX + 1], other[400];
+    char text[SW_NUMBER_MAX + GUARD], other[400];
+    set_guard(text);
     char *end = sw_format_double(text, value);
-    assert_true(end - text < SW_NUMBER_MAX);
+    check_guard(text, end);
     *end = '\0';
     double back = 0;
     if (sw_parse_double(text, end, &back) != end || bits_of_double(back) != bits_of_double(value)) {
@@ -449,6 +467,8 @@ static void writes_shortest_doubles(void **state) {
         if (isfinite(value)) {
             check_shortest_double(value);
         }
+        /* near 1 to 10^21, where the point falls between the digits */
+        check_shortest_double(ldexp((double)(int64_t)next_random(), (int)(next_random() % 70) - 63));
     }
 }
 
