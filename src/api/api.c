@@ -6,14 +6,12 @@
 #include "base/thread.h"
 #include "tensor/json.h"
 
-enum { MAGIC = 0x53574150 };
-
 sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **ret, struct sw_error *err) {
     if (!options->metrics || !options->executor || !options->clock) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "the API needs metrics, an executor and a clock");
     }
     struct sw_api *api = SW_NEW(struct sw_api);
-    api->magic = MAGIC;
+    api->magic = SW_API_MAGIC;
     api->options = *options;
     atomic_init(&api->access_log, (int)options->access_log);
     api->started_ns = sw_now_ns(options->clock);
@@ -31,7 +29,7 @@ void sw_api_destroy(struct sw_api *api) {
     if (!api) {
         return;
     }
-    SW_ASSERT(api->magic == MAGIC);
+    SW_ASSERT(api->magic == SW_API_MAGIC);
     const struct sw_map_entry *entry;
     for (size_t i = 0; (entry = sw_map_next(&api->models, &i));) {
         sw_api_model_destroy(entry->value);
@@ -62,7 +60,7 @@ void sw_api_set_draining(struct sw_api *api) {
 
 void sw_api_on_ready(void *arg, struct sw_model *model) {
     struct sw_api *api = arg;
-    SW_ASSERT(api->magic == MAGIC);
+    SW_ASSERT(api->magic == SW_API_MAGIC);
     struct sw_buf key;
     sw_buf_init(&key, 4096);
     sw_buf_printf(&key, "%s/%lld", model->name, (long long)model->version);

@@ -19,6 +19,8 @@
 
 struct sw_api_model;
 
+enum { SW_API_MAGIC = 0x53574150 };
+
 struct sw_api {
     uint32_t magic;
     struct sw_api_options options;

@@ -3,7 +3,9 @@
 #include "tensor/number.h"
 
 struct sw_api *sw_api_of(struct sw_http_exchange *x) {
-    return x->app;
+    struct sw_api *api = x->app;
+    SW_ASSERT(api->magic == SW_API_MAGIC);
+    return api;
 }
 
 sw_status sw_api_no_memory(struct sw_error *err) {

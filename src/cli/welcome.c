@@ -2,8 +2,12 @@
 #include "cli/welcome.h"
 
 #include <arpa/inet.h>
+#include <jansson.h>
+#include <limits.h>
 
-enum { ELEMENTS_SHOWN_MAX = 64, TEXT_MAX = 8192 };
+#include "base/file.h"
+
+enum { ELEMENTS_SHOWN_MAX = 64, TEXT_MAX = 8192, GOLDEN_BYTES_MAX = 16 << 20 };
 
 bool sw_is_loopback(const char *host) {
     struct in_addr v4;
@@ -118,11 +122,33 @@ static const char *media_type(const struct sw_model *model) {
     return NULL;
 }
 
+/* A file of the bundle to try: the one that its first golden request names, so that the line can be pasted. */
+static bool sample_file(const struct sw_model *model, char *ret, size_t size) {
+    struct sw_buf text;
+    struct sw_error err;
+    bool found = false;
+    if (!model->bundle->golden_path || sw_file_read(model->bundle->golden_path, GOLDEN_BYTES_MAX, &text, &err)) {
+        return false;
+    }
+    json_t *first = json_loadb(text.data, text.len, JSON_DISABLE_EOF_CHECK, NULL);
+    const char *name = NULL;
+    json_unpack(first, "{s:[{s:s}]}", "inputs", "file", &name);
+    if (name && !strpbrk(name, "' ") && !strpbrk(model->bundle->dir, "' ")) {
+        int n = snprintf(ret, size, "%s/%s", model->bundle->dir, name);
+        found = n > 0 && (size_t)n < size;
+    }
+    json_decref(first);
+    sw_buf_deinit(&text);
+    return found;
+}
+
 void sw_welcome_request(const struct sw_model *model, const char *url, struct sw_buf *out) {
     const char *type = media_type(model);
     if (type) {
+        char file[PATH_MAX];
+        bool sample = sample_file(model, file, sizeof file);
         sw_buf_printf(out, "curl -s %s/v1/models/%s:predict -H 'Content-Type: %s' --data-binary @%s", url, model->name,
-                      type, !strcmp(type, "image/png") ? "IMAGE.png" : "FILE");
+                      type, sample ? file : "FILE");
     } else if (can_show(model)) {
         sw_buf_printf(out, "curl -s %s/v2/models/%s/infer -H 'Content-Type: application/json' -d '", url, model->name);
         append_body(out, model);

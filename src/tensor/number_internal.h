@@ -71,9 +71,9 @@ SW_INLINE const char *sw_take_digits(const char *p, const char *end, uint64_t *v
     return p;
 }
 
-/* The digits, point and exponent from `first` on again, for numbers of more than 19 digits. The text is known to be
- * well-formed. `exponent` is the one written. */
-void sw_scan_long(const char *first, const char *end, int64_t exponent, struct sw_decimal *ret);
+/* The digits and point in [first, digits_end) again, for numbers of more than 19 digits; known to be well-formed.
+ * `exponent` is the one written behind them. */
+void sw_scan_long(const char *first, const char *digits_end, int64_t exponent, struct sw_decimal *ret);
 
 /* Reads "e+12" at p (which is 'e' or 'E') into *ret, clamped far outside what any number of digits can undo. NULL:
  * no digits. */
@@ -113,6 +113,7 @@ SW_INLINE const char *sw_scan_number(const char *p, const char *end, struct sw_d
         exponent = fraction - p;
     }
     int64_t written = 0;
+    const char *digits_end = p;
     if (SW_UNLIKELY(p < end && (*p | 0x20) == 'e')) {
         p = sw_scan_exponent(p, end, &written);
         if (!p) {
@@ -123,7 +124,7 @@ SW_INLINE const char *sw_scan_number(const char *p, const char *end, struct sw_d
     ret->exponent = exponent + written;
     ret->cut = false;
     if (SW_UNLIKELY(count > SW_DIGITS_EXACT)) {
-        sw_scan_long(first, end, written, ret);
+        sw_scan_long(first, digits_end, written, ret);
     }
     return p;
 }

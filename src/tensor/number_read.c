@@ -130,11 +130,11 @@ const char *sw_scan_exponent(const char *p, const char *end, int64_t *ret) {
     return p;
 }
 
-void sw_scan_long(const char *first, const char *end, int64_t exponent, struct sw_decimal *ret) {
+void sw_scan_long(const char *first, const char *digits_end, int64_t exponent, struct sw_decimal *ret) {
     uint64_t digits = 0;
     int taken = 0;
     bool point = false, cut = false;
-    for (const char *p = first; p < end && (is_digit(*p) || *p == '.'); p++) {
+    for (const char *p = first; p < digits_end; p++) {
         if (*p == '.') {
             point = true;
         } else if (taken < SW_DIGITS_EXACT) {

@@ -1,5 +1,7 @@
 """The starter model over HTTP: every sample gets its golden answer, and `make run`'s script shows a right one."""
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +46,23 @@ def test_first_prediction_without_a_server_says_why(tmp_path):
                           capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == 3
     assert "did not become ready" in done.stderr and "no runtime here" in done.stderr
+
+
+def test_ctrl_c_drains_the_server(binary):
+    """The terminal sends SIGINT to the whole group: script and server end together, cleanly."""
+    with subprocess.Popen([sys.executable, ROOT / "tools" / "first_prediction.py", "--binary", binary, "--port", "0"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+                          start_new_session=True) as script:
+        try:
+            for line in script.stdout:
+                if line.startswith("Your own model:") or "The server's log:" in line:
+                    break
+            os.killpg(script.pid, signal.SIGINT)
+            rest = script.stdout.read()
+            assert script.wait(30) == 0, rest
+            assert "stopping" in rest
+        finally:
+            if script.poll() is None:
+                os.killpg(script.pid, signal.SIGKILL)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(script.pid, 0)

@@ -255,6 +255,34 @@ static void reads_at_any_distance_from_the_end(void **state) {
     }
 }
 
+/* What follows a long number is not part of it, not even a second point and digits. */
+static void stops_behind_long_numbers(void **state) {
+    static const struct {
+        const char *number, *rest;
+    } cases[] = {{"0.00010080232260001000", ".5"},
+                 {"0.00010080232260001000", "-5"},
+                 {"12345678901234567890123", "e"}, /* malformed: an exponent without digits */
+                 {"12345678901234567890123", ".25.5"},
+                 {"0.12345678901234567890e5", ".5"},
+                 {"100000000000000000000.0", "0x"}};
+    for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
+        char text[64];
+        int n = snprintf(text, sizeof text, "%s%s", cases[i].number, cases[i].rest);
+        double d = -1;
+        float f = -1;
+        const char *end = sw_parse_double(text, text + n, &d);
+        assert_ptr_equal(sw_parse_float(text, text + n, &f), end);
+        if (strcmp(cases[i].rest, "e") == 0) {
+            assert_null(end);
+            continue;
+        }
+        assert_non_null(end);
+        char exact[64];
+        snprintf(exact, sizeof exact, "%.*s", (int)(end - text), text);
+        assert_true(d == strtod(exact, NULL) && f == strtof(exact, NULL));
+    }
+}
+
 static void refuses_what_json_refuses(void **state) {
     static const char *const cases[] = {"", "-", "+1", ".5", "-.5", "5.", "5.e3", "1e", "1e+", "1e-", "1E", "01", "-01",
                                         "00", "00.5", "NaN", "nan", "Infinity", "-Infinity", "inf", "e5", "-e5", " 1",
@@ -557,6 +585,7 @@ int main(void) {
         cmocka_unit_test(reads_hard_cases),
         cmocka_unit_test(reads_very_long_digits),
         cmocka_unit_test(reads_at_any_distance_from_the_end),
+        cmocka_unit_test(stops_behind_long_numbers),
         cmocka_unit_test(refuses_what_json_refuses),
         cmocka_unit_test(reads_integers),
         cmocka_unit_test(reads_unsigned),
