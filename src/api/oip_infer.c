@@ -154,7 +154,10 @@ static sw_status read_request(struct infer_call *c, struct sw_str text, struct r
             return sw_json_fail(&json, "'" SW_STR_FMT "' appears twice", SW_STR_ARG(key));
         }
         seen |= bit;
-        SW_TRY(read_member(c, &json, bit, r));
+        sw_status status = read_member(c, &json, bit, r);
+        if (status) {
+            return err ? sw_error_prefix(err, SW_STR_FMT, SW_STR_ARG(key)) : status;
+        }
     }
     SW_TRY(sw_json_end(&json));
     if (!(seen & SEEN_INPUTS)) {

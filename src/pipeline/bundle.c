@@ -29,7 +29,8 @@ bool sw_model_name_valid(struct sw_str name) {
     return true;
 }
 
-/* A valid name out of a file or folder name: other characters become '-', leading ones that may not lead are dropped. */
+/* A valid name out of a file or folder name: other characters become '-', leading ones that may not lead are dropped.
+ */
 static char *name_from_path(struct sw_str path) {
     struct sw_str base = sw_path_base(path);
     for (size_t i = 0; i < SW_COUNTOF(model_endings); i++) {
@@ -216,14 +217,16 @@ static sw_status read_path(const struct sw_params *top, const char *key, const c
 }
 
 static sw_status read_all(const struct sw_params *top, struct sw_bundle *bundle) {
-    static const char *const known[] = {"name",  "model",  "description", "batching", "instances",
-                                        "input", "output", "golden",      "gates",    "metadata", NULL};
+    static const char *const known[] = {"name",   "model",  "description", "batching", "instances", "input",
+                                        "output", "golden", "gates",       "metadata", NULL};
     const char *name = NULL, *description = NULL;
     SW_TRY(sw_params_only(top, known));
     SW_TRY(sw_params_string(top, "name", &name));
     if (name && !sw_model_name_valid(sw_str_of(name))) {
-        return sw_params_fail(top, "name", "\"%.140s\" is not a model name: a letter or digit, then at most 127 letters, "
-                              "digits, '.', '_' or '-'", name);
+        return sw_params_fail(top, "name",
+                              "\"%.140s\" is not a model name: a letter or digit, then at most 127 letters, "
+                              "digits, '.', '_' or '-'",
+                              name);
     }
     SW_TRY(sw_params_string(top, "description", &description));
     if (description && strlen(description) > DESCRIPTION_MAX) {
@@ -284,8 +287,9 @@ static sw_status find_only(const char *dir, const char *ending, char **ret, stru
             continue;
         }
         if (found) {
-            status = sw_fail(err, SW_E_MODEL_INVALID, "model: the folder holds several %s files (%.80s, %.80s); name one",
-                             ending, found, e->d_name);
+            status = sw_fail(err, SW_E_MODEL_INVALID,
+                             "model: the folder holds several %s files (%.80s, %.80s); name one", ending, found,
+                             e->d_name);
         } else {
             found = sw_xstrdup(e->d_name);
         }
@@ -302,8 +306,9 @@ static sw_status find_model(struct sw_bundle *bundle, struct sw_error *err) {
     for (size_t i = 0; i < SW_COUNTOF(model_endings) && !bundle->model_path; i++) {
         SW_TRY(find_only(bundle->dir, model_endings[i], &bundle->model_path, err));
     }
-    return bundle->model_path ? SW_OK
-                              : sw_fail(err, SW_E_MODEL_INVALID, "model: not given, and the folder holds no .onnx file");
+    return bundle->model_path
+               ? SW_OK
+               : sw_fail(err, SW_E_MODEL_INVALID, "model: not given, and the folder holds no .onnx file");
 }
 
 /* A path that parsing joined and checked as text: is the file there and inside the folder? */
@@ -353,7 +358,8 @@ static sw_status load_bare(const char *path, struct sw_bundle **ret, struct sw_e
         known = known || sw_str_ends(whole, sw_str_of(model_endings[i]));
     }
     if (!known) {
-        return sw_fail(err, SW_E_MODEL_INVALID, "%s: not a model: give a .onnx file or a folder with bundle.yaml", path);
+        return sw_fail(err, SW_E_MODEL_INVALID, "%s: not a model: give a .onnx file or a folder with bundle.yaml",
+                       path);
     }
     size_t dir_len = (size_t)(sw_path_base(whole).data - path);
     SW_AUTO_FREE char *dir = dir_len ? sw_xstrndup(path, dir_len > 1 ? dir_len - 1 : 1) : sw_xstrdup(".");

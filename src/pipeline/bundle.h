@@ -11,12 +11,12 @@
 #include "base/str.h"
 
 struct sw_bundle {
-    char *path;        /* as given: folder or file */
-    char *dir;         /* folder its file names are relative to */
-    char *name;        /* [A-Za-z0-9][A-Za-z0-9._-]*, at most 128; default: file or folder name without ending */
+    char *path; /* as given: folder or file */
+    char *dir;  /* folder its file names are relative to */
+    char *name; /* [A-Za-z0-9][A-Za-z0-9._-]*, at most 128; default: file or folder name without ending */
     char *model_path;
-    char *description; /* may be NULL */
-    char *golden_path; /* may be NULL */
+    char *description;    /* may be NULL */
+    char *golden_path;    /* may be NULL */
     int64_t max_batch;    /* 0: infer */
     int64_t max_delay_us; /* -1: default */
     unsigned threads;     /* instances.threads; 0: default */

@@ -1,7 +1,8 @@
 /* Golden answers: requests with the answers they must give, one JSON object a line.
  *
- * The file is read line by line into one buffer, each line parsed, run through the whole pipeline and compared within an
- * arena that is reset after it; so memory is bounded by the longest line, not by the file. Blank lines are skipped. */
+ * The file is read line by line into one buffer, each line parsed, run through the whole pipeline and compared within
+ * an arena that is reset after it; so memory is bounded by the longest line, not by the file. Blank lines are skipped.
+ */
 #include <errno.h>
 #include <math.h>
 
@@ -265,8 +266,7 @@ static sw_status as_model_fault(sw_status status, struct sw_error *err) {
 
 static sw_status check_line(const struct sw_model *model, struct sw_clock *clock, struct sw_arena *arena,
                             struct sw_str line, struct sw_error *err) {
-    struct golden g = {
-        .model = model, .clock = clock, .arena = arena, .tolerance = TOLERANCE_DEFAULT, .err = err};
+    struct golden g = {.model = model, .clock = clock, .arena = arena, .tolerance = TOLERANCE_DEFAULT, .err = err};
     sw_status status = read_line(&g, line);
     return status ? as_model_fault(status, err) : run_line(&g);
 }

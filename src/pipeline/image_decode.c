@@ -47,9 +47,12 @@ sw_status sw_image_decode(struct sw_str encoded, const struct sw_image_limits *l
         size_t length;
         sw_status (*decode)(struct sw_str, const struct sw_image_limits *, struct sw_image *, struct sw_error *);
     } formats[] = {
-        {"\x89PNG\r\n\x1a\n", 8, sw_image_decode_png}, {"\xff\xd8\xff", 3, sw_image_decode_jpeg},
-        {"GIF87a", 6, sw_image_decode_gif},            {"GIF89a", 6, sw_image_decode_gif},
-        {"BM", 2, sw_image_decode_bmp},                {"RIFF", 4, sw_image_decode_webp},
+        {"\x89PNG\r\n\x1a\n", 8, sw_image_decode_png},
+        {"\xff\xd8\xff", 3, sw_image_decode_jpeg},
+        {"GIF87a", 6, sw_image_decode_gif},
+        {"GIF89a", 6, sw_image_decode_gif},
+        {"BM", 2, sw_image_decode_bmp},
+        {"RIFF", 4, sw_image_decode_webp},
     };
     if (encoded.len > SW_IMAGE_ENCODED_MAX) {
         return sw_fail(err, SW_E_UNPROCESSABLE, "%zu bytes; an encoded image may have at most %d", encoded.len,
@@ -87,7 +90,8 @@ void sw_image_reduce(struct sw_image *image, uint32_t channels, const uint8_t ba
         for (size_t i = 0; i < count; i++) {
             const uint8_t *in = p + 4 * i;
             uint8_t a = in[3];
-            uint8_t rgb[3] = {over(in[0], a, background[0]), over(in[1], a, background[1]), over(in[2], a, background[2])};
+            uint8_t rgb[3] = {over(in[0], a, background[0]), over(in[1], a, background[1]),
+                              over(in[2], a, background[2])};
             memcpy(p + 3 * i, rgb, 3);
         }
         image->channels = 3;

@@ -101,7 +101,8 @@ static sw_status read_palette(struct bmp *bmp, size_t at, size_t entry, uint32_t
     uint32_t most = 1u << bmp->bits;
     bmp->palette_count = colors == 0 || colors > most ? most : colors;
     if (bmp->pixels_at > at && (bmp->pixels_at - at) / entry < bmp->palette_count) {
-        bmp->palette_count = (uint32_t)((bmp->pixels_at - at) / entry); /* the pixels begin before the palette is full */
+        bmp->palette_count = (uint32_t)((bmp->pixels_at - at) /
+                                        entry); /* the pixels begin before the palette is full */
     }
     if (bmp->len < at + entry * bmp->palette_count) {
         return fault(err, "it is truncated");
@@ -127,8 +128,10 @@ static sw_status check_kind(const struct bmp *bmp, struct sw_error *err) {
     default: break;
     }
     return right ? SW_OK
-                 : sw_fail(err, SW_E_UNPROCESSABLE, "BMP cannot be decoded: %u bits a pixel with compression %u%s are not "
-                           "supported", b, bmp->compression, bmp->top_down ? ", top-down," : "");
+                 : sw_fail(err, SW_E_UNPROCESSABLE,
+                           "BMP cannot be decoded: %u bits a pixel with compression %u%s are not "
+                           "supported",
+                           b, bmp->compression, bmp->top_down ? ", top-down," : "");
 }
 
 static sw_status read_header(struct bmp *bmp, struct sw_error *err) {

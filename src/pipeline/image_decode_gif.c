@@ -89,9 +89,7 @@ static void put_line(const GifFileType *gif, const ColorMapObject *map, const ui
 
 static sw_status read_lines(GifFileType *gif, const ColorMapObject *map, int transparent, uint8_t *line,
                             struct sw_image *image, struct sw_error *err) {
-    static const struct {
-        uint32_t start, step;
-    } passes[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}}, straight = {0, 1};
+    static const struct { uint32_t start, step; } passes[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}}, straight = {0, 1};
     uint32_t height = (uint32_t)gif->Image.Height, top = (uint32_t)gif->Image.Top;
     for (size_t pass = 0; pass < (gif->Image.Interlace ? SW_COUNTOF(passes) : 1); pass++) {
         uint32_t step = gif->Image.Interlace ? passes[pass].step : straight.step;

@@ -21,11 +21,11 @@ enum {
 };
 
 enum {
-    MEMORY_BASE = 32 << 20,    /* of libjpeg, and as much a pixel: */
-    MEMORY_PER_PIXEL = 10,     /* coefficients of four components of a progressive file, and rows */
-    SCANS_MIN = 32,            /* a progressive file may always have so many scans, */
-    SCANS_MAX = 500,           /* a small one more, */
-    SCAN_PIXELS = 1 << 29,     /* as long as scans * pixels stays below */
+    MEMORY_BASE = 32 << 20, /* of libjpeg, and as much a pixel: */
+    MEMORY_PER_PIXEL = 10,  /* coefficients of four components of a progressive file, and rows */
+    SCANS_MIN = 32,         /* a progressive file may always have so many scans, */
+    SCANS_MAX = 500,        /* a small one more, */
+    SCAN_PIXELS = 1 << 29,  /* as long as scans * pixels stays below */
     ORIENTATION_TAG = 0x0112,
 };
 

@@ -2,9 +2,9 @@
  *
  * Callers send one BYTES tensor `image`, one encoded picture an element; the model gets its own tensor, [N,C,H,W] or
  * [N,H,W,C] (or without N, or flattened to [N,C*H*W]). For each picture: decode, drop channels, cut and resize in
- * float, then (value * scale - mean) / std into the tensor's type and layout. Pixels of one picture live on the heap and
- * are freed before the next; only the tensor is in the request's arena. The order of channels in parameters is that of
- * the model's tensor. */
+ * float, then (value * scale - mean) / std into the tensor's type and layout. Pixels of one picture live on the heap
+ * and are freed before the next; only the tensor is in the request's arena. The order of channels in parameters is
+ * that of the model's tensor. */
 #include <math.h>
 
 #include "base/memory.h"
@@ -31,7 +31,7 @@ struct image_step {
     char *tensor; /* the model's name for it */
     enum sw_dtype dtype;
     uint32_t rank; /* of the model's tensor */
-    bool batched;               /* the tensor has a dimension N */
+    bool batched;  /* the tensor has a dimension N */
     uint32_t width, height, channels;
     enum layout layout;
     enum mode mode;
@@ -209,9 +209,10 @@ static sw_status replace_spec(struct sw_tensor_specs *specs, size_t index, struc
 }
 
 static sw_status image_read(const struct sw_params *p, struct sw_tensor_specs *specs, struct image_step *s) {
-    static const char *const known[] = {"kind",   "tensor", "width",      "height",     "channels",   "layout",
-                                        "resize", "crop",   "scale",      "mean",       "std",        "invert",
-                                        "color",  "background", "max_pixels", "max_images", "exif_orientation", NULL};
+    static const char *const known[] = {"kind",       "tensor",           "width", "height",     "channels",
+                                        "layout",     "resize",           "crop",  "scale",      "mean",
+                                        "std",        "invert",           "color", "background", "max_pixels",
+                                        "max_images", "exif_orientation", NULL};
     const char *name = NULL;
     size_t index = 0;
     SW_TRY(sw_params_only(p, known));
@@ -273,8 +274,8 @@ static void cut_to_aspect(const struct image_step *s, struct sw_image_region *r)
     }
 }
 
-/* Short side to `short_side`, then the centre; without one, just large enough to cover the target. Rounding follows what
- * training pipelines commonly do: the long side is cut off to whole pixels, the offset rounded. */
+/* Short side to `short_side`, then the centre; without one, just large enough to cover the target. Rounding follows
+ * what training pipelines commonly do: the long side is cut off to whole pixels, the offset rounded. */
 static void place_crop(const struct image_step *s, struct sw_image_region *r) {
     uint64_t w = r->clip_width, h = r->clip_height;
     uint64_t to_w, to_h;
@@ -324,9 +325,8 @@ static sw_status place_none(const struct image_step *s, struct sw_image_region *
 
 static sw_status place(const struct image_step *s, const struct sw_image *image, struct placement *ret,
                        struct sw_error *err) {
-    struct placement p = {.region = {.clip_width = image->width, .clip_height = image->height},
-                          .width = s->width,
-                          .height = s->height};
+    struct placement p = {
+        .region = {.clip_width = image->width, .clip_height = image->height}, .width = s->width, .height = s->height};
     if (s->mode == MODE_NONE) {
         SW_TRY(place_none(s, &p.region, err));
     } else if (s->crop_centre) {
@@ -469,8 +469,8 @@ static sw_status image_run(const struct sw_step *step, struct sw_tensor_set *set
 }
 
 static bool image_accepts(const struct sw_step *step, struct sw_str media_type) {
-    static const char *const types[] = {"image/png",  "image/jpeg", "image/jpg",      "image/webp",
-                                        "image/gif",  "image/bmp",  "image/x-ms-bmp", "image/*"};
+    static const char *const types[] = {"image/png", "image/jpeg", "image/jpg",      "image/webp",
+                                        "image/gif", "image/bmp",  "image/x-ms-bmp", "image/*"};
     for (size_t i = 0; i < SW_COUNTOF(types); i++) {
         if (sw_str_ieq(media_type, sw_str_of(types[i]))) {
             return true;

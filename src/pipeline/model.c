@@ -1,6 +1,6 @@
-/* See model.h. Loading is a chain of stages over one half-made model; whatever a stage made is released by sw_model_unref
- * when a later one fails. Inference has a short way (no steps: the engine's outputs are the answer) and a long one (a set
- * of tensors that steps change). */
+/* See model.h. Loading is a chain of stages over one half-made model; whatever a stage made is released by
+ * sw_model_unref when a later one fails. Inference has a short way (no steps: the engine's outputs are the answer) and
+ * a long one (a set of tensors that steps change). */
 #include "pipeline/model.h"
 
 #include "base/memory.h"
@@ -293,8 +293,8 @@ static sw_status run_session(const struct sw_model *model, const struct sw_tenso
     return SW_OK;
 }
 
-static sw_status run_input_step(const struct sw_model *model, struct sw_inference *inference,
-                                struct sw_tensor_set *set, struct sw_arena *arena, struct sw_error *err) {
+static sw_status run_input_step(const struct sw_model *model, struct sw_inference *inference, struct sw_tensor_set *set,
+                                struct sw_arena *arena, struct sw_error *err) {
     set->items = sw_arena_calloc(arena, inference->input_count + 4, sizeof *set->items);
     if (!set->items) {
         return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");

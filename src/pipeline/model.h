@@ -23,9 +23,9 @@ struct sw_model {
     size_t output_step_count;
     struct sw_tensor_specs inputs;  /* served: what callers send */
     struct sw_tensor_specs outputs; /* served: what they get */
-    uint64_t run_ns;        /* median of the warm-up runs of one row; 0: unknown */
-    uint64_t load_ns;       /* wall time of the load */
-    uint64_t loaded_wall_ms; /* when */
+    uint64_t run_ns;                /* median of the warm-up runs of one row; 0: unknown */
+    uint64_t load_ns;               /* wall time of the load */
+    uint64_t loaded_wall_ms;        /* when */
     size_t golden_count;
     bool batchable;         /* dimension 0 of every input and output is free */
     char *warmup_note;      /* why run_ns is 0 (a model may refuse all-zero inputs of size 1), or NULL */
@@ -39,7 +39,7 @@ struct sw_model_options {
     struct sw_engine **engines; /* the first that accepts the file is used */
     size_t engine_count;
     unsigned default_threads;
-    bool skip_golden;           /* only for `validate --no-golden` and tests */
+    bool skip_golden; /* only for `validate --no-golden` and tests */
     struct sw_clock *clock;
 };
 
@@ -53,7 +53,7 @@ void sw_model_unref(struct sw_model *model); /* the last one unloads, on the cal
 struct sw_inference {
     struct sw_tensor *inputs; /* in: served inputs */
     size_t input_count;
-    const uint32_t *wanted;   /* in: indices into model->outputs; NULL: all */
+    const uint32_t *wanted; /* in: indices into model->outputs; NULL: all */
     size_t wanted_count;
     struct sw_tensor *outputs; /* out: in the order wanted, in the arena; one the graph left out (optional) has dtype
                                   SW_DTYPE_INVALID */

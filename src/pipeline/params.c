@@ -143,7 +143,8 @@ sw_status sw_params_numbers(const struct sw_params *params, const char *key, dou
         return SW_OK;
     }
     if (json_is_array(value) && json_array_size(value) != count) {
-        return sw_params_fail(params, key, "must be one number or a list of %zu, has %zu", count, json_array_size(value));
+        return sw_params_fail(params, key, "must be one number or a list of %zu, has %zu", count,
+                              json_array_size(value));
     }
     for (size_t i = 0; i < count; i++) {
         SW_TRY(number(params, key, json_is_array(value) ? json_array_get(value, i) : value, min, max, &ret[i]));
@@ -168,7 +169,8 @@ static bool is_below(const char *dir, const char *path) {
 
 sw_status sw_params_file(const char *dir, const char *where, const char *name, char **ret, struct sw_error *err) {
     if (!sw_path_is_inside(sw_str_of(name))) {
-        return sw_fail(err, SW_E_MODEL_INVALID, "%s: \"%.200s\" must be a path inside the bundle's folder", where, name);
+        return sw_fail(err, SW_E_MODEL_INVALID, "%s: \"%.200s\" must be a path inside the bundle's folder", where,
+                       name);
     }
     SW_AUTO_FREE char *path = sw_path_join(dir, name);
     SW_AUTO_FREE char *real_dir = realpath(dir, NULL);

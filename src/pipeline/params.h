@@ -12,8 +12,8 @@
 #include "base/str.h"
 
 struct sw_params {
-    json_t *object;         /* borrowed; may be NULL: every key absent */
-    const char *path;       /* "" at the top */
+    json_t *object;   /* borrowed; may be NULL: every key absent */
+    const char *path; /* "" at the top */
     struct sw_error *err;
 };
 

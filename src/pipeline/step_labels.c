@@ -1,7 +1,7 @@
 /* The output step labels: the best class of each row as text (BYTES "label") with its score (FP32 "score").
  *
- * A row is the last axis; ties go to the lowest index, NaN counts as lowest. With top K > 1 the K best follow each other
- * along a new last axis. The strings answered belong to the step, which lives as long as the model. */
+ * A row is the last axis; ties go to the lowest index, NaN counts as lowest. With top K > 1 the K best follow each
+ * other along a new last axis. The strings answered belong to the step, which lives as long as the model. */
 #include <math.h>
 
 #include "base/file.h"
@@ -199,8 +199,9 @@ static sw_status labels_run(const struct sw_step *step, struct sw_tensor_set *se
     struct sw_tensor t = *found, *labels, *scores; /* adding may move the set */
     if (t.rank == 0 || t.shape[t.rank - 1] != (int64_t)s->label_count) {
         char shape[128];
-        return sw_fail(err, SW_E_INFERENCE_FAILED, "output step labels: '%s' came as %s, its last dimension must be %zu",
-                       s->tensor, sw_shape_format(t.shape, t.rank, shape, sizeof shape), s->label_count);
+        return sw_fail(err, SW_E_INFERENCE_FAILED,
+                       "output step labels: '%s' came as %s, its last dimension must be %zu", s->tensor,
+                       sw_shape_format(t.shape, t.rank, shape, sizeof shape), s->label_count);
     }
     int64_t shape[SW_RANK_MAX];
     uint32_t rank = t.rank - 1;

@@ -1,7 +1,7 @@
 /* The output step softmax: scores to probabilities along one axis, in the scores' own precision.
  *
- * The highest score of a line is taken off before exp, so that nothing overflows. The tensor is replaced by a new one of
- * the same name and shape; the engine's memory is not written. */
+ * The highest score of a line is taken off before exp, so that nothing overflows. The tensor is replaced by a new one
+ * of the same name and shape; the engine's memory is not written. */
 #include <math.h>
 
 #include "base/memory.h"
@@ -42,7 +42,8 @@ static sw_status softmax_read(const struct sw_params *p, const struct sw_tensor_
                            p->err));
     int64_t rank = specs->items[index].rank;
     if (axis < -rank || axis >= rank) {
-        return sw_params_fail(p, "axis", "%lld is outside a tensor of %lld dimensions", (long long)axis, (long long)rank);
+        return sw_params_fail(p, "axis", "%lld is outside a tensor of %lld dimensions", (long long)axis,
+                              (long long)rank);
     }
     s->axis = axis < 0 ? axis + rank : axis;
     s->tensor = sw_xstrdup(specs->items[index].name);
@@ -70,19 +71,19 @@ static sw_status softmax_create(json_t *params, const char *bundle_dir, struct s
 }
 
 /* out = exp(x - max) / sum over one line of n elements that lie `stride` apart. */
-#define SOFTMAX_LINE(name, type, exp_fn)                                                                               \
-    static void name(const type *in, type *out, size_t n, size_t stride) {                                             \
-        type max = -(type)INFINITY, sum = 0;                                                                           \
-        for (size_t i = 0; i < n; i++) {                                                                               \
-            max = in[i * stride] > max || isnan(in[i * stride]) ? in[i * stride] : max;                                \
-        }                                                                                                              \
-        for (size_t i = 0; i < n; i++) {                                                                               \
-            out[i * stride] = exp_fn(in[i * stride] - max);                                                            \
-            sum += out[i * stride];                                                                                    \
-        }                                                                                                              \
-        for (size_t i = 0; i < n; i++) {                                                                               \
-            out[i * stride] /= sum;                                                                                    \
-        }                                                                                                              \
+#define SOFTMAX_LINE(name, type, exp_fn)                                                \
+    static void name(const type *in, type *out, size_t n, size_t stride) {              \
+        type max = -(type)INFINITY, sum = 0;                                            \
+        for (size_t i = 0; i < n; i++) {                                                \
+            max = in[i * stride] > max || isnan(in[i * stride]) ? in[i * stride] : max; \
+        }                                                                               \
+        for (size_t i = 0; i < n; i++) {                                                \
+            out[i * stride] = exp_fn(in[i * stride] - max);                             \
+            sum += out[i * stride];                                                     \
+        }                                                                               \
+        for (size_t i = 0; i < n; i++) {                                                \
+            out[i * stride] /= sum;                                                     \
+        }                                                                               \
     }
 SOFTMAX_LINE(softmax_f32, float, expf)
 SOFTMAX_LINE(softmax_f64, double, exp)

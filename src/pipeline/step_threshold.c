@@ -57,8 +57,8 @@ static sw_status threshold_read(const struct sw_params *p, json_t *params, struc
         return sw_params_fail(p, NULL, "must be a number or a mapping, is %s", sw_params_kind(params));
     }
     SW_TRY(sw_specs_choose(specs, p->path, tensor, threshold_fits, &s->class_index,
-                           s->class_index < 0 ? "FP32 or FP64 [N] or [N,1]" : "FP32 or FP64 [N,C] with C > class", &index,
-                           p->err));
+                           s->class_index < 0 ? "FP32 or FP64 [N] or [N,1]" : "FP32 or FP64 [N,C] with C > class",
+                           &index, p->err));
     s->tensor = sw_xstrdup(specs->items[index].name);
     s->positive_name = sw_xstrdup(name);
     return sw_specs_add(specs, "output.threshold.name", name, SW_DTYPE_BOOL, index, 1, -1, p->err);

@@ -97,13 +97,25 @@ static sw_status read_parameters(struct sw_json *json, struct object *o) {
 }
 
 /* Refuses what the model cannot take, before anything is allocated for it. */
+/* "a, b, c" in the buffer, cut when too long; returns the buffer. */
+static const char *known_names(const struct sw_tensor_specs *specs, char *buffer, size_t size) {
+    size_t used = 0;
+    buffer[0] = '\0';
+    for (size_t i = 0; i < specs->count && used < size; i++) {
+        used += (size_t)snprintf(buffer + used, size - used, "%s%s", i ? ", " : "", specs->items[i].name);
+    }
+    return buffer;
+}
+
 static sw_status check_spec(struct sw_json *json, const struct sw_tensor_specs *specs, const struct sw_tensor *t) {
     if (!specs) {
         return SW_OK;
     }
     const struct sw_tensor_spec *spec = sw_specs_find(specs, t->name);
     if (!spec) {
-        return sw_json_fail(json, "the model has no input \"" SW_STR_FMT "\"", SW_STR_ARG(t->name));
+        char known[256];
+        return sw_json_fail(json, "the model has no input \"" SW_STR_FMT "\" (it has: %s)", SW_STR_ARG(t->name),
+                            known_names(specs, known, sizeof known));
     }
     return sw_tensor_check(t, spec, json->err);
 }
@@ -231,7 +243,10 @@ sw_status sw_oip_read_tensor(struct sw_json *json, const struct sw_tensor_specs 
         if (!more) {
             break;
         }
-        SW_TRY(read_field(json, specs, key, &o));
+        sw_status status = read_field(json, specs, key, &o);
+        if (status) {
+            return json->err ? sw_error_prefix(json->err, SW_STR_FMT, SW_STR_ARG(key)) : status;
+        }
     }
     SW_TRY(finish(json, specs, blobs, &o));
     *ret = o.t;

@@ -1,6 +1,6 @@
-/* Any bytes as a picture, through the image step: all five decoders, every geometry, several tensor types. The first byte
- * chooses the configuration, the rest is the picture. Whatever comes, the step answers or refuses; a tensor it gives has
- * the promised shape and only finite values. */
+/* Any bytes as a picture, through the image step: all five decoders, every geometry, several tensor types. The first
+ * byte chooses the configuration, the rest is the picture. Whatever comes, the step answers or refuses; a tensor it
+ * gives has the promised shape and only finite values. */
 #include "base/memory.h"
 #include "base/yaml.h"
 #include "pipeline/step.h"
@@ -25,8 +25,7 @@ static struct sw_step *steps[SW_COUNTOF(configurations)];
 static struct sw_step *step_at(size_t i) {
     if (!steps[i]) {
         struct sw_tensor_specs specs = {.items = sw_xcalloc(1, sizeof *specs.items), .count = 1};
-        specs.items[0] = (struct sw_tensor_spec){
-            .name = sw_xstrdup("x"), .dtype = configurations[i].dtype, .rank = 4};
+        specs.items[0] = (struct sw_tensor_spec){.name = sw_xstrdup("x"), .dtype = configurations[i].dtype, .rank = 4};
         memcpy(specs.items[0].shape, configurations[i].shape, sizeof configurations[i].shape);
         json_t *params = NULL;
         struct sw_error err;

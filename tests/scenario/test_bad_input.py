@@ -246,10 +246,10 @@ def test_content_type_and_encoding(client):
     for encoding in ("gzip", "deflate"):
         answer = client.request("POST", URL, oip(features()),
                                 {"Content-Type": "application/json", "Content-Encoding": encoding})
-        assert answer.status == 400 and encoding in answer.text, repr(answer)
+        assert answer.status == 400 and "compressed body" in answer.text, repr(answer)
     cut = gzip.compress(oip(features()))[:-9]
     answer = client.request("POST", URL, cut, {"Content-Type": "application/json", "Content-Encoding": "gzip"})
-    assert answer.status == 400 and "gzip" in answer.text
+    assert answer.status == 400 and "compressed body" in answer.text, repr(answer)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])

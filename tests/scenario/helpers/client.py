@@ -75,7 +75,8 @@ class Contract:
             assert answer.status != 405 or answer.headers.get("Allow"), f"{answer!r}: 405 without Allow"
             return
         responses = operation["responses"]
-        described = responses.get(str(answer.status))
+        # "default" stands for the errors that any route can give; their body has its schema too.
+        described = responses.get(str(answer.status)) or (responses.get("default") if answer.status >= 400 else None)
         assert described is not None, \
             f"{answer!r}: status {answer.status} is not among {sorted(responses)} of {answer.method} {template}"
         self._check_body(answer, template, self._resolve(described))

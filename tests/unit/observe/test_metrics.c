@@ -261,12 +261,16 @@ static void promtool_accepts_it(void **state) {
         snprintf(type, sizeof type, "# TYPE %s ", sw_metric_table[i].name);
         assert_non_null(strstr(out.data, type));
     }
+    if (system("command -v promtool >/dev/null") != 0) { /* of Debian's prometheus, which the lint tier installs */
+        assert_null(getenv("CI"));
+        skip();
+    }
     FILE *promtool = popen("promtool check metrics", "w");
     assert_non_null(promtool);
     assert_int_equal(fwrite(out.data, 1, out.len, promtool), out.len);
     int status = pclose(promtool);
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0); /* 127: promtool is not installed */
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void a_buffer_too_small_is_reported(void **state) {

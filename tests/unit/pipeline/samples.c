@@ -51,8 +51,11 @@ static void png_extras(spng_ctx *ctx, const struct png_spec *spec) {
 
 struct sample sample_png(const struct png_spec *spec, const void *pixels, size_t size) {
     spng_ctx *ctx = spng_ctx_new(SPNG_CTX_ENCODER);
-    struct spng_ihdr ihdr = {.width = spec->width, .height = spec->height, .bit_depth = (uint8_t)spec->depth,
-                             .color_type = (uint8_t)spec->color, .interlace_method = spec->interlaced};
+    struct spng_ihdr ihdr = {.width = spec->width,
+                             .height = spec->height,
+                             .bit_depth = (uint8_t)spec->depth,
+                             .color_type = (uint8_t)spec->color,
+                             .interlace_method = spec->interlaced};
     NEED(ctx && spng_set_option(ctx, SPNG_ENCODE_TO_BUFFER, 1) == 0 && spng_set_ihdr(ctx, &ihdr) == 0);
     png_extras(ctx, spec);
     int code = spng_encode_image(ctx, pixels, size, SPNG_FMT_RAW, SPNG_ENCODE_FINALIZE);
@@ -158,9 +161,7 @@ static int gif_write(GifFileType *gif, const GifByteType *data, int len) {
 }
 
 static void gif_frame(GifFileType *gif, const struct gif_spec *spec, const unsigned char *indices) {
-    static const struct {
-        int start, step;
-    } passes[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}};
+    static const struct { int start, step; } passes[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}};
     NEED(EGifPutImageDesc(gif, spec->left, spec->top, spec->width, spec->height, spec->interlaced, NULL) == GIF_OK);
     for (int pass = 0; pass < (spec->interlaced ? 4 : 1); pass++) {
         int step = spec->interlaced ? passes[pass].step : 1;

@@ -87,9 +87,10 @@ static void bad_texts(void **state) {
 
 static void values_are_read(void **state) {
     struct sw_bundle *b = NULL;
-    const char *text = "name: n1\nmodel: sub/m.onnx\ndescription: d\nbatching: {max_batch: 8, max_delay_us: 20}\n"
-                       "instances: {threads: 3, memory_arena: false}\noutput: [{softmax: true}, {allow_nonfinite: true}]\n"
-                       "golden: g.jsonl\nmetadata: {a: 1}\n";
+    const char *text =
+        "name: n1\nmodel: sub/m.onnx\ndescription: d\nbatching: {max_batch: 8, max_delay_us: 20}\n"
+        "instances: {threads: 3, memory_arena: false}\noutput: [{softmax: true}, {allow_nonfinite: true}]\n"
+        "golden: g.jsonl\nmetadata: {a: 1}\n";
     assert_int_equal(sw_bundle_parse(sw_str_of(text), "/x/y", &b, NULL), SW_OK);
     assert_string_equal(b->name, "n1");
     assert_string_equal(b->model_path, "/x/y/sub/m.onnx");
@@ -210,9 +211,8 @@ static void bare_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_texts), cmocka_unit_test(bad_texts),
-        cmocka_unit_test(values_are_read), cmocka_unit_test(names),
-        cmocka_unit_test(folders), cmocka_unit_test(links_out_of_the_folder),
+        cmocka_unit_test(good_texts), cmocka_unit_test(bad_texts), cmocka_unit_test(values_are_read),
+        cmocka_unit_test(names),      cmocka_unit_test(folders),   cmocka_unit_test(links_out_of_the_folder),
         cmocka_unit_test(bare_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,7 +94,8 @@ static void png_deep_and_palette(void **state) {
            palette4, 0);
     const unsigned char alphas[] = {0, 128};
     expect(sample_png(&(struct png_spec){4, 1, 2, 3, .palette = palette4, .palette_count = 4, .alphas = alphas,
-                                         .alpha_count = 2}, indices, 1),
+                                         .alpha_count = 2},
+                      indices, 1),
            4, 1, 4, (unsigned char[]){255, 0, 0, 0, 0, 255, 0, 128, 0, 0, 255, 255, 10, 20, 30, 255}, 0);
     const unsigned char key[] = {0, 255, 0};
     expect(sample_png(&(struct png_spec){2, 2, 8, 2, .alphas = key, .alpha_count = 3}, rgb4, 12), 2, 2, 4,
@@ -181,10 +182,10 @@ static void gif_kinds(void **state) {
         rgba[4 * i + 3] = indices[i] == 2 ? 0 : 255;
     }
     expect(sample_gif(&(struct gif_spec){4, 4, 0, 0, 4, 4, .transparent = -1}, palette4, indices), 4, 4, 3, rgb, 0);
-    expect(sample_gif(&(struct gif_spec){4, 4, 0, 0, 4, 4, .interlaced = true, .transparent = -1}, palette4, indices), 4,
-           4, 3, rgb, 0);
-    expect(sample_gif(&(struct gif_spec){4, 4, 0, 0, 4, 4, .second = true, .transparent = 2}, palette4, indices), 4, 4, 4,
-           rgba, 0);
+    expect(sample_gif(&(struct gif_spec){4, 4, 0, 0, 4, 4, .interlaced = true, .transparent = -1}, palette4, indices),
+           4, 4, 3, rgb, 0);
+    expect(sample_gif(&(struct gif_spec){4, 4, 0, 0, 4, 4, .second = true, .transparent = 2}, palette4, indices), 4, 4,
+           4, rgba, 0);
     const unsigned char offset[] = {0, 0, 0, 0, 255, 0, 0, 255}; /* one red pixel at (1, 0), nothing at (0, 0) */
     expect(sample_gif(&(struct gif_spec){2, 1, 1, 0, 1, 1, .transparent = -1}, palette4, indices), 2, 1, 4, offset, 0);
     expect(sample_gif(&(struct gif_spec){2, 1, 1, 0, 4, 1, .transparent = -1}, palette4, indices), 2, 1, 4, offset, 0);
@@ -192,37 +193,71 @@ static void gif_kinds(void **state) {
 
 static void bmp_kinds(void **state) {
     const unsigned char bgr[] = {255, 0, 0, 30, 20, 10, 0, 0, 0, 0, 255, 0, 255, 0, 0, 0}; /* bottom row first */
-    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = 2, .bits = 24, .compression = 0}, bgr, 16), 2, 2, 3, rgb4, 0);
+    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = 2, .bits = 24, .compression = 0}, bgr, 16), 2, 2, 3,
+           rgb4, 0);
     const unsigned char down[] = {0, 0, 255, 0, 255, 0, 0, 0, 255, 0, 0, 30, 20, 10, 0, 0};
-    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = -2, .bits = 24, .compression = 0}, down, 16), 2, 2, 3, rgb4, 0);
+    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = -2, .bits = 24, .compression = 0}, down, 16), 2, 2, 3,
+           rgb4, 0);
     const unsigned char bit8[] = {0, 1, 2, 3}, bit4[] = {0x01, 0x23, 0, 0}, bit1[] = {0x40, 0, 0, 0};
-    expect(sample_bmp(&(struct bmp_spec){.width = 4, .height = 1, .bits = 8, .compression = 0, .palette = palette4, .palette_count = 4}, bit8, 4), 4, 1, 3,
-           palette4, 0);
-    expect(sample_bmp(&(struct bmp_spec){.width = 4, .height = 1, .bits = 4, .compression = 0, .palette = palette4, .palette_count = 4}, bit4, 4), 4, 1, 3,
-           palette4, 0);
-    expect(sample_bmp(&(struct bmp_spec){.width = 4, .height = 1, .bits = 8, .compression = 0, .header = 12, .palette = palette4, .palette_count = 4}, bit8, 4), 4, 1, 3,
-           palette4, 0);
-    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = 1, .bits = 1, .compression = 0, .palette = palette4, .palette_count = 2}, bit1, 4), 2, 1, 3,
-           palette4, 0);
+    expect(sample_bmp(
+               &(struct bmp_spec){
+                   .width = 4, .height = 1, .bits = 8, .compression = 0, .palette = palette4, .palette_count = 4},
+               bit8, 4),
+           4, 1, 3, palette4, 0);
+    expect(sample_bmp(
+               &(struct bmp_spec){
+                   .width = 4, .height = 1, .bits = 4, .compression = 0, .palette = palette4, .palette_count = 4},
+               bit4, 4),
+           4, 1, 3, palette4, 0);
+    expect(sample_bmp(&(struct bmp_spec){.width = 4,
+                                         .height = 1,
+                                         .bits = 8,
+                                         .compression = 0,
+                                         .header = 12,
+                                         .palette = palette4,
+                                         .palette_count = 4},
+                      bit8, 4),
+           4, 1, 3, palette4, 0);
+    expect(sample_bmp(
+               &(struct bmp_spec){
+                   .width = 2, .height = 1, .bits = 1, .compression = 0, .palette = palette4, .palette_count = 2},
+               bit1, 4),
+           2, 1, 3, palette4, 0);
     const unsigned char bit16[] = {0x00, 0x7c, 0xe0, 0x03}; /* 5-5-5: red, green */
-    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = 1, .bits = 16, .compression = 0}, bit16, 4), 2, 1, 3, rgb4, 0);
+    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = 1, .bits = 16, .compression = 0}, bit16, 4), 2, 1, 3,
+           rgb4, 0);
     const unsigned char bit565[] = {0x00, 0xf8, 0xe0, 0x07};
-    expect(sample_bmp(&(struct bmp_spec){.width = 2, .height = 1, .bits = 16, .compression = 3, .masks = {0xf800, 0x7e0, 0x1f}}, bit565, 4), 2, 1, 3, rgb4, 0);
+    expect(
+        sample_bmp(
+            &(struct bmp_spec){.width = 2, .height = 1, .bits = 16, .compression = 3, .masks = {0xf800, 0x7e0, 0x1f}},
+            bit565, 4),
+        2, 1, 3, rgb4, 0);
     const unsigned char bit32[] = {3, 2, 1, 77};
-    expect(sample_bmp(&(struct bmp_spec){.width = 1, .height = 1, .bits = 32, .compression = 0}, bit32, 4), 1, 1, 3, (unsigned char[]){1, 2, 3}, 0);
-    expect(sample_bmp(&(struct bmp_spec){.width = 1, .height = 1, .bits = 32, .compression = 3, .header = 124, .masks = {0xff0000, 0xff00, 0xff, 0xff000000}}, bit32, 4), 1,
-           1, 4, (unsigned char[]){1, 2, 3, 77}, 0);
+    expect(sample_bmp(&(struct bmp_spec){.width = 1, .height = 1, .bits = 32, .compression = 0}, bit32, 4), 1, 1, 3,
+           (unsigned char[]){1, 2, 3}, 0);
+    expect(sample_bmp(&(struct bmp_spec){.width = 1,
+                                         .height = 1,
+                                         .bits = 32,
+                                         .compression = 3,
+                                         .header = 124,
+                                         .masks = {0xff0000, 0xff00, 0xff, 0xff000000}},
+                      bit32, 4),
+           1, 1, 4, (unsigned char[]){1, 2, 3, 77}, 0);
 }
 
 static void bmp_runs(void **state) {
     /* Bottom row: three of colour 1, then colour 2; top row: literals 3 2 1 (padded), then the end. */
     const unsigned char rle8[] = {3, 1, 1, 2, 0, 0, 0, 3, 3, 2, 1, 0, 0, 1};
     unsigned char want[24] = {10, 20, 30, 0, 0, 255, 0, 255, 0, 255, 0, 0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0, 255};
-    const struct bmp_spec spec8 = {.width = 4, .height = 2, .bits = 8, .compression = 1, .palette = palette4, .palette_count = 4};
+    const struct bmp_spec spec8 = {
+        .width = 4, .height = 2, .bits = 8, .compression = 1, .palette = palette4, .palette_count = 4};
     expect(sample_bmp(&spec8, rle8, sizeof rle8), 4, 2, 3, want, 0);
     const unsigned char rle4[] = {3, 0x11, 1, 0x20, 0, 0, 0, 3, 0x32, 0x10, 0, 1};
-    expect(sample_bmp(&(struct bmp_spec){.width = 4, .height = 2, .bits = 4, .compression = 2, .palette = palette4, .palette_count = 4}, rle4, sizeof rle4), 4,
-           2, 3, want, 0);
+    expect(sample_bmp(
+               &(struct bmp_spec){
+                   .width = 4, .height = 2, .bits = 4, .compression = 2, .palette = palette4, .palette_count = 4},
+               rle4, sizeof rle4),
+           4, 2, 3, want, 0);
     const unsigned char jump[] = {0, 2, 1, 1, 1, 3, 0, 1}; /* skip one right, one up; colour 3 there */
     unsigned char sparse[24];
     for (int i = 0; i < 8; i++) {
@@ -252,9 +287,14 @@ static void truncated_everywhere(void **state) {
     refuse_prefixes(sample_webp(24, 24, 4, noise, true), 0);
     refuse_prefixes(sample_webp_animation(24, 24, 0, 0, 8, 8, noise), 1);
     refuse_prefixes(sample_gif(&(struct gif_spec){4, 4, 0, 0, 4, 4, .transparent = 1}, palette4, indices), 1);
-    refuse_prefixes(sample_bmp(&(struct bmp_spec){.width = 24, .height = 24, .bits = 24, .compression = 0}, noise, 24 * 24 * 3), 0);
-    refuse_prefixes(sample_bmp(&(struct bmp_spec){.width = 4, .height = 2, .bits = 8, .compression = 1, .palette = palette4, .palette_count = 4}, rle8,
-                               sizeof rle8), 4); /* all pixels are there before padding and end mark */
+    refuse_prefixes(
+        sample_bmp(&(struct bmp_spec){.width = 24, .height = 24, .bits = 24, .compression = 0}, noise, 24 * 24 * 3), 0);
+    refuse_prefixes(
+        sample_bmp(
+            &(struct bmp_spec){
+                .width = 4, .height = 2, .bits = 8, .compression = 1, .palette = palette4, .palette_count = 4},
+            rle8, sizeof rle8),
+        4); /* all pixels are there before padding and end mark */
 }
 
 static void put_be32(unsigned char *p, uint32_t v) {
@@ -287,7 +327,8 @@ static void hostile_headers(void **state) {
     refuse(sample_str(&png), SW_E_UNPROCESSABLE, "1001 x 1000");
     sample_free(&png);
 
-    struct sample bmp = sample_bmp(&(struct bmp_spec){.width = 60000, .height = 60000, .bits = 24, .compression = 0}, rgb4, 12);
+    struct sample bmp = sample_bmp(&(struct bmp_spec){.width = 60000, .height = 60000, .bits = 24, .compression = 0},
+                                   rgb4, 12);
     refuse(sample_str(&bmp), SW_E_UNPROCESSABLE, "60000 x 60000");
     sample_free(&bmp);
     bmp = sample_bmp(&(struct bmp_spec){.width = -5, .height = 5, .bits = 24, .compression = 0}, rgb4, 12);
@@ -299,7 +340,9 @@ static void hostile_headers(void **state) {
     bmp = sample_bmp(&(struct bmp_spec){.width = 1, .height = 1, .bits = 24, .compression = 4}, rgb4, 12);
     refuse(sample_str(&bmp), SW_E_UNPROCESSABLE, "not supported");
     sample_free(&bmp);
-    bmp = sample_bmp(&(struct bmp_spec){.width = 1, .height = 1, .bits = 16, .compression = 3, .masks = {0xf800, 0xf800, 0x1f}}, rgb4, 12);
+    bmp = sample_bmp(
+        &(struct bmp_spec){.width = 1, .height = 1, .bits = 16, .compression = 3, .masks = {0xf800, 0xf800, 0x1f}},
+        rgb4, 12);
     refuse(sample_str(&bmp), SW_E_UNPROCESSABLE, "masks");
     sample_free(&bmp);
 
@@ -361,10 +404,18 @@ static void jpeg_scan_bomb(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(png_colour_types),  cmocka_unit_test(png_deep_and_palette), cmocka_unit_test(jpeg_kinds),
-        cmocka_unit_test(jpeg_orientation),  cmocka_unit_test(webp_kinds),           cmocka_unit_test(gif_kinds),
-        cmocka_unit_test(bmp_kinds),         cmocka_unit_test(bmp_runs),             cmocka_unit_test(truncated_everywhere),
-        cmocka_unit_test(hostile_headers),   cmocka_unit_test(unknown_formats),      cmocka_unit_test(too_many_bytes),
+        cmocka_unit_test(png_colour_types),
+        cmocka_unit_test(png_deep_and_palette),
+        cmocka_unit_test(jpeg_kinds),
+        cmocka_unit_test(jpeg_orientation),
+        cmocka_unit_test(webp_kinds),
+        cmocka_unit_test(gif_kinds),
+        cmocka_unit_test(bmp_kinds),
+        cmocka_unit_test(bmp_runs),
+        cmocka_unit_test(truncated_everywhere),
+        cmocka_unit_test(hostile_headers),
+        cmocka_unit_test(unknown_formats),
+        cmocka_unit_test(too_many_bytes),
         cmocka_unit_test(jpeg_scan_bomb),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,14 +125,15 @@ static void layouts_and_colours(void **state) {
     t = through("color: gray", SW_DTYPE_FP32, 4, (int64_t[]){1, 3, 1, 1},
                 picture(1, 1, (unsigned char[]){51, 102, 153}));
     expect_floats(&t, (float[]){93 / 255.f, 93 / 255.f, 93 / 255.f}, 3);
-    t = through("kind: image", SW_DTYPE_FP32, 4, (int64_t[]){1, 4, 1, 1}, picture(1, 1, (unsigned char[]){51, 102, 153}));
+    t = through("kind: image", SW_DTYPE_FP32, 4, (int64_t[]){1, 4, 1, 1},
+                picture(1, 1, (unsigned char[]){51, 102, 153}));
     expect_floats(&t, (float[]){.2f, .4f, .6f, 1}, 4);
 }
 
 static void values_and_types(void **state) {
     const unsigned char one[] = {255, 51, 0};
-    struct sw_tensor t = through("{mean: [0.5, 0.1, 0], std: [0.5, 0.1, 2]}", SW_DTYPE_FP32, 4,
-                                 (int64_t[]){1, 3, 1, 1}, picture(1, 1, one));
+    struct sw_tensor t = through("{mean: [0.5, 0.1, 0], std: [0.5, 0.1, 2]}", SW_DTYPE_FP32, 4, (int64_t[]){1, 3, 1, 1},
+                                 picture(1, 1, one));
     expect_floats(&t, (float[]){1, 1, 0}, 3);
     t = through("{scale: 1, mean: 55, std: 10}", SW_DTYPE_FP32, 4, (int64_t[]){1, 3, 1, 1}, picture(1, 1, one));
     expect_floats(&t, (float[]){20, -.4f, -5.5f}, 3);
@@ -161,7 +162,10 @@ static void geometry(void **state) {
     } rows[] = {
         {"scale: 1", 1, 4, {0, 80, 160, 240}},
         /* Shrinking by 2: triangle of half-width 2 around 1 and 3, weights .75 .75 .25 of the pixels inside. */
-        {"scale: 1", 1, 2, {(0 * .75f + 80 * .75f + 160 * .25f) / 1.75f, (80 * .25f + 160 * .75f + 240 * .75f) / 1.75f}},
+        {"scale: 1",
+         1,
+         2,
+         {(0 * .75f + 80 * .75f + 160 * .25f) / 1.75f, (80 * .25f + 160 * .75f + 240 * .75f) / 1.75f}},
         {"scale: 1", 1, 8, {0, 20, 60, 100, 140, 180, 220, 240}}, /* enlarging: linear between pixel middles */
         {"{scale: 1, resize: {filter: nearest}}", 1, 2, {80, 240}},
         {"{scale: 1, resize: {filter: nearest}}", 2, 4, {0, 80, 160, 240, 0, 80, 160, 240}},
@@ -305,10 +309,14 @@ static void refused_parameters(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layouts_and_colours),   cmocka_unit_test(values_and_types),
-        cmocka_unit_test(geometry),              cmocka_unit_test(flat_stays_flat),
-        cmocka_unit_test(transparency),          cmocka_unit_test(batches_and_signature),
-        cmocka_unit_test(exact_size),            cmocka_unit_test(refused_parameters),
+        cmocka_unit_test(layouts_and_colours),
+        cmocka_unit_test(values_and_types),
+        cmocka_unit_test(geometry),
+        cmocka_unit_test(flat_stays_flat),
+        cmocka_unit_test(transparency),
+        cmocka_unit_test(batches_and_signature),
+        cmocka_unit_test(exact_size),
+        cmocka_unit_test(refused_parameters),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -14,7 +14,8 @@
 /* the engine ------------------------------------------------------------------------------------------------------- */
 
 /* One FP32 input `x` and one output `y` of the same shape [-1,2], or pictures [-1,1,1,2]. What the file says:
- * "double", "picture", "fail" (every run), "nan", "fail-zero" (a run on zeros), "aux" (a second output z of constant 5). */
+ * "double", "picture", "fail" (every run), "nan", "fail-zero" (a run on zeros), "aux" (a second output z of constant
+ * 5). */
 struct test_session {
     struct sw_session base;
     char mode[16];
@@ -80,7 +81,8 @@ static const struct sw_tensor_specs *engine_inputs(const struct sw_session *sess
 static const struct sw_tensor_specs *engine_outputs(const struct sw_session *session) {
     return &((const struct test_session *)session)->outputs;
 }
-static void engine_describe(const struct sw_session *session, void (*fn)(void *, const char *, const char *), void *arg) {
+static void engine_describe(const struct sw_session *session, void (*fn)(void *, const char *, const char *),
+                            void *arg) {
 }
 
 static sw_status engine_run(struct sw_session *session, const struct sw_tensor *inputs, size_t input_count,
@@ -107,9 +109,9 @@ static sw_status engine_run(struct sw_session *session, const struct sw_tensor *
     return SW_OK;
 }
 
-static const struct sw_engine_ops engine_ops = {
-    "test", engine_version, engine_destroy, engine_accepts, engine_load,     engine_unload,
-    engine_inputs, engine_outputs, engine_describe, engine_run};
+static const struct sw_engine_ops engine_ops = {"test",          engine_version, engine_destroy, engine_accepts,
+                                                engine_load,     engine_unload,  engine_inputs,  engine_outputs,
+                                                engine_describe, engine_run};
 static struct sw_engine engine = {&engine_ops};
 static struct sw_engine *engines[] = {&engine};
 static const struct sw_model_options options = {.engines = engines, .engine_count = 1};
@@ -137,7 +139,8 @@ static struct sw_model *load(const char *mode, const char *yaml) {
     return model;
 }
 
-static void expect_load_error(const char *mode, const char *yaml, const char *golden, sw_status status, const char *says) {
+static void expect_load_error(const char *mode, const char *yaml, const char *golden, sw_status status,
+                              const char *says) {
     char *dir = bundle(mode, yaml, golden);
     struct sw_model *model = NULL;
     struct sw_error err = {0};
@@ -264,15 +267,18 @@ static void faults_at_load(void **state) {
     assert_int_equal(sw_model_load("/tmp", "bad name", 1, &options, &model, NULL), SW_E_INVALID_ARGUMENT);
 }
 
-#define LINE_OK "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}]," \
-                "\"outputs\":[{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2.00005,4]}]}\n"
-#define LINE(outputs, more) "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}]," \
-                            "\"outputs\":[" outputs "]" more "}\n"
+#define LINE_OK                                                                            \
+    "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}]," \
+    "\"outputs\":[{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2.00005,4]}]}\n"
+#define LINE(outputs, more)                                                                \
+    "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}]," \
+    "\"outputs\":[" outputs "]" more "}\n"
 
 static void golden_answers(void **state) {
-    char *dir = bundle("double", "golden: g.jsonl\noutput: { labels: [a, b] }\n",
-                       LINE_OK "\n" LINE("{\"name\":\"label\",\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"b\"]}", "")
-                       LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2.5,3]}", ",\"tolerance\":0.5"));
+    char *dir = bundle(
+        "double", "golden: g.jsonl\noutput: { labels: [a, b] }\n",
+        LINE_OK "\n" LINE("{\"name\":\"label\",\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"b\"]}", "")
+            LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2.5,3]}", ",\"tolerance\":0.5"));
     struct sw_model *model = NULL;
     struct sw_error err = {0};
     if (sw_model_load(dir, NULL, 1, &options, &model, &err)) {
@@ -298,8 +304,8 @@ static void golden_faults(void **state) {
         sw_status status;
         const char *says;
     } rows[] = {
-        {LINE_OK LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2,5]}", ""), SW_E_GOLDEN_MISMATCH,
-         "g.jsonl line 2: output 'y', element 1: expected 5, got 4 (tolerance 0.0001)"},
+        {LINE_OK LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2,5]}", ""),
+         SW_E_GOLDEN_MISMATCH, "g.jsonl line 2: output 'y', element 1: expected 5, got 4 (tolerance 0.0001)"},
         {LINE("{\"name\":\"y\",\"shape\":[2],\"datatype\":\"FP32\",\"data\":[2,4]}", ""), SW_E_GOLDEN_MISMATCH,
          "line 1: output 'y': expected shape [2], got [1,2]"},
         {LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"INT64\",\"data\":[2,4]}", ""), SW_E_GOLDEN_MISMATCH,
@@ -313,8 +319,8 @@ static void golden_faults(void **state) {
         {LINE("", ""), SW_E_MODEL_INVALID, "at least one output"},
         {LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2,4]}", ",\"tolerance\":-1"),
          SW_E_MODEL_INVALID, "tolerance is negative"},
-        {LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2,4]}", ",\"tol\":1"), SW_E_MODEL_INVALID,
-         "unknown key \"tol\""},
+        {LINE("{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[2,4]}", ",\"tol\":1"),
+         SW_E_MODEL_INVALID, "unknown key \"tol\""},
         {LINE_OK "{\"inputs\"", SW_E_MODEL_INVALID, "line 2"},
         {LINE_OK "nonsense\n", SW_E_MODEL_INVALID, "line 2"},
         {"\n\n", SW_E_MODEL_INVALID, "holds no request"},
@@ -400,10 +406,10 @@ static void concurrent_runs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_model),      cmocka_unit_test(wanted_outputs),   cmocka_unit_test(steps_in_order),
+        cmocka_unit_test(plain_model),       cmocka_unit_test(wanted_outputs),   cmocka_unit_test(steps_in_order),
         cmocka_unit_test(nonfinite_answers), cmocka_unit_test(warm_up_may_fail), cmocka_unit_test(faults_at_load),
-        cmocka_unit_test(golden_answers),   cmocka_unit_test(golden_faults),    cmocka_unit_test(golden_pictures),
-        cmocka_unit_test(zero_inputs),      cmocka_unit_test(concurrent_runs),
+        cmocka_unit_test(golden_answers),    cmocka_unit_test(golden_faults),    cmocka_unit_test(golden_pictures),
+        cmocka_unit_test(zero_inputs),       cmocka_unit_test(concurrent_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

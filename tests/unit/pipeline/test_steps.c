@@ -254,10 +254,14 @@ static void leaving_out_the_tensor(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(softmax_values),     cmocka_unit_test(softmax_axis),
-        cmocka_unit_test(labels_best),        cmocka_unit_test(labels_top),
-        cmocka_unit_test(labels_from_a_file), cmocka_unit_test(threshold_values),
-        cmocka_unit_test(refused_parameters), cmocka_unit_test(steps_without_work),
+        cmocka_unit_test(softmax_values),
+        cmocka_unit_test(softmax_axis),
+        cmocka_unit_test(labels_best),
+        cmocka_unit_test(labels_top),
+        cmocka_unit_test(labels_from_a_file),
+        cmocka_unit_test(threshold_values),
+        cmocka_unit_test(refused_parameters),
+        cmocka_unit_test(steps_without_work),
         cmocka_unit_test(leaving_out_the_tensor),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
