@@ -85,9 +85,9 @@ static json_t *to_json(const struct bench *b) {
     double mean_ms = (double)b->elapsed_ns / n / 1e6;
     double per_s = n / ((double)b->elapsed_ns / 1e9);
     const struct sw_engine *engine = b->model->session->engine;
-    json_t *latency = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "min", percentile_ms(b, 0), "mean", mean_ms, "p50",
-                                percentile_ms(b, 50), "p90", percentile_ms(b, 90), "p95", percentile_ms(b, 95), "p99",
-                                percentile_ms(b, 99), "max", percentile_ms(b, 100));
+    json_t *latency = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "min", percentile_ms(b, 0), "mean", mean_ms,
+                                "p50", percentile_ms(b, 50), "p90", percentile_ms(b, 90), "p95", percentile_ms(b, 95),
+                                "p99", percentile_ms(b, 99), "max", percentile_ms(b, 100));
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:f, s:f, s:I, s:f, s:s, s:s, s:s}",
                      "model", b->model->name, "path", b->model->bundle->path, "iterations", (json_int_t)b->iterations,
                      "warmup", (json_int_t)sw_args_integer(b->args, SW_OPTION_WARMUP), "batch",

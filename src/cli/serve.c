@@ -64,9 +64,9 @@ static bool check_exposure(const struct sw_args *args, const struct sw_config *c
         return true;
     }
     fprintf(stderr,
-            "slipway %s: %s is not a loopback address, and this server neither asks callers who they are nor encrypts.\n"
-            "Anyone who reaches the port could use the models. Listen on 127.0.0.1 behind a proxy that does both,\n"
-            "or, if the network itself is trusted, say so with --insecure.\n",
+            "slipway %s: %s is not a loopback address, and this server neither asks callers who they are\n"
+            "nor encrypts. Anyone who reaches the port could use the models. Listen on 127.0.0.1 behind a proxy that\n"
+            "does both, or, if the network itself is trusted, say so with --insecure.\n",
             args->command->name, host);
     return false;
 }

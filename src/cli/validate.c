@@ -61,7 +61,8 @@ static sw_status check_bundle(struct validation *v, const char *path, struct sw_
     }
     const struct sw_bundle *b = *ret;
     char detail[DETAIL_MAX];
-    snprintf(detail, sizeof detail, "%s%s%s%s", b->name, b->description ? ": " : "", b->description ? b->description : "",
+    const char *description = b->description ? b->description : "";
+    snprintf(detail, sizeof detail, "%s%s%s%s", b->name, b->description ? ": " : "", description,
              sw_path_is_dir(path) ? "" : " (a bare model file: everything is inferred)");
     end_check(v, "bundle", CHECK_OK, detail);
     json_object_set_new(v->report, "model", json_string(b->name));

@@ -141,7 +141,7 @@ struct stop {
     bool bad_element;
 };
 
-/* Reads elements with commas between them until no comma follows or `room` are stored. */
+/* Reads elements with commas between them until no comma follows or `room` (at least 1) are stored. */
 #define DEFINE_RUN(KIND, TYPE)                                                                   \
     static struct stop run_##KIND(const char *p, const char *end, void *data, size_t room) {     \
         TYPE *out = data;                                                                        \
@@ -186,6 +186,7 @@ DEFINE_RUN(fp32, float)
 DEFINE_RUN(fp64, double)
 
 static struct stop run(const char *p, const char *end, enum sw_dtype dtype, void *data, size_t room) {
+    SW_ASSERT(room > 0);
     switch (dtype) {
     case SW_DTYPE_BOOL: return run_bool(p, end, data, room);
     case SW_DTYPE_UINT8: return run_uint8(p, end, data, room);
@@ -218,9 +219,9 @@ static sw_status number_fault(struct reader *r, const char *text_end) {
                     !memchr(p, 'E', (size_t)(text_end - p));
     bool floating = t->dtype == SW_DTYPE_FP32 || t->dtype == SW_DTYPE_FP64;
     struct sw_str number = {p, (size_t)(text_end - p) > 40 ? 40 : (size_t)(text_end - p)};
-    return sw_json_fail(r->json, TENSOR_FMT "element %zu: " SW_STR_FMT " is %s %s", SW_STR_ARG(t->name), r->done,
-                        SW_STR_ARG(number), floating || integral ? "out of range of" : "no integer, which is needed for",
-                        sw_dtype_name(t->dtype));
+    return sw_json_fail(
+        r->json, TENSOR_FMT "element %zu: " SW_STR_FMT " is %s %s", SW_STR_ARG(t->name), r->done, SW_STR_ARG(number),
+        floating || integral ? "out of range of" : "no integer, which is needed for", sw_dtype_name(t->dtype));
 }
 
 /* Says what stands at the cursor where element r->done should. */
@@ -272,11 +273,13 @@ SW_COLD static sw_status count_fault(struct reader *r, uint32_t level, size_t wa
                             want, shape);
     }
     if (flat) {
-        return sw_json_fail(r->json, TENSOR_FMT "data has %zu elements, shape %s asks for %zu", SW_STR_ARG(t->name), got,
-                            shape, want);
+        return sw_json_fail(r->json, TENSOR_FMT "data has %zu elements, shape %s asks for %zu", SW_STR_ARG(t->name),
+                            got, shape, want);
     }
-    return sw_json_fail(r->json, TENSOR_FMT "element %zu: an array in dimension %u has %s %zu entries, shape %s asks for "
-                        "%zu", SW_STR_ARG(t->name), r->done, level, c == ',' ? "more than" : "only", got, shape, want);
+    return sw_json_fail(r->json,
+                        TENSOR_FMT "element %zu: an array in dimension %u has %s %zu entries, shape %s asks for "
+                                   "%zu",
+                        SW_STR_ARG(t->name), r->done, level, c == ',' ? "more than" : "only", got, shape, want);
 }
 
 /* Something stands in an array that the shape wants empty. */

@@ -79,7 +79,8 @@ const struct sw_tensor_spec *sw_specs_find(const struct sw_tensor_specs *specs, 
 void sw_specs_deinit(struct sw_tensor_specs *specs);
 void sw_specs_copy(struct sw_tensor_specs *ret, const struct sw_tensor_specs *from); /* deep */
 
-/* Is t what the spec asks for: dtype, rank, fixed dimensions? SW_E_INVALID_ARGUMENT naming input, expected and given. */
+/* Is t what the spec asks for: dtype, rank, fixed dimensions? SW_E_INVALID_ARGUMENT naming the input, what is expected
+ * and what was given. */
 SW_MUST_CHECK sw_status sw_tensor_check(const struct sw_tensor *t, const struct sw_tensor_spec *spec,
                                         struct sw_error *err);
 

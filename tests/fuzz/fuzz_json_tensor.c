@@ -1,6 +1,7 @@
-/* Fuzzes the JSON tensor codec. The first byte chooses what is read: a request's list of tensors (with the bytes behind
- * the first NUL as binary data), data of a given type and shape, or "instances" without a shape. Whatever is accepted is
- * written and read again and must come back the same; a number that is accepted must be what the C library reads. */
+/* Fuzzes the JSON tensor codec. The first byte chooses what is read: a request's list of tensors (with the bytes
+ * behind the first NUL as binary data), data of a given type and shape, or "instances" without a shape. Whatever is
+ * accepted is written and read again and must come back the same; a number that is accepted must be what the C
+ * library reads. */
 #include "base/memory.h"
 #include "tensor/oip_tensor.h"
 #include "tensor/number.h"

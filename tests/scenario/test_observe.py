@@ -1,4 +1,5 @@
 """Metrics and logs of a running server."""
+import os
 import shutil
 import subprocess
 
@@ -66,7 +67,9 @@ def test_labels_stay_bounded(server):
 
 def test_promtool_accepts(server):
     promtool = shutil.which("promtool")
-    assert promtool, "promtool is not installed: apt package prometheus"
+    if not promtool:  # of Debian's prometheus, which the lint tier installs
+        assert not os.environ.get("CI"), "promtool is not installed"
+        pytest.skip("promtool is not installed")
     with server.client() as client:
         client.infer("mlp_45", ROW)
         text = client.get("/metrics").text

@@ -241,7 +241,8 @@ def bash(spec):
               "    case \"$command\" in"]
     for command in spec["command"]:
         options = " ".join(w for o in command["options"] for w in words_of(o))
-        lines.append(f"        \"{command['name']}\") options=\"{options}\" positional={command.get('complete', 'none')} ;;")
+        kind = command.get("complete", "none")
+        lines.append(f"        \"{command['name']}\") options=\"{options}\" positional={kind} ;;")
     lines += ["    esac",
               "    case \"$current\" in",
               "        -*) COMPREPLY=($(compgen -W \"$options\" -- \"$current\")); return ;;",
@@ -278,8 +279,8 @@ def zsh(spec):
     for command in spec["command"]:
         tops.setdefault(command["name"].split()[0], command["summary"])
     lines += [f"        {single_quoted(name + ':' + text.replace(':', ' '))}" for name, text in tops.items()]
-    lines += ["    )", "    if (( CURRENT == 2 )); then", "        _describe command commands", "        return", "    fi",
-              "    local command=$words[2]"]
+    lines += ["    )", "    if (( CURRENT == 2 )); then", "        _describe command commands", "        return",
+              "    fi", "    local command=$words[2]"]
     for head in dict.fromkeys(c["name"].split()[0] for c in spec["command"] if " " in c["name"]):
         tails = [c["name"].split()[1] for c in spec["command"] if c["name"].startswith(head + " ")]
         lines += [f"    if [[ $command == {head} ]]; then",
@@ -333,8 +334,8 @@ def doc(spec):
     lines += [f"| [`{c['name']}`](#{c['name'].replace(' ', '-')}) | {c['summary']} |" for c in spec["command"]]
     lines += ["", "| exit code | meaning |", "| --- | --- |"]
     lines += [f"| {e['code']} | {e['text']} |" for e in spec["exit"]]
-    lines += ["", "Results go to standard output, for people or with `--json` for programs; messages, logs and progress go "
-              "to", "standard error."]
+    lines += ["", "Results go to standard output, for people or with `--json` for programs; messages, logs and "
+              "progress go to", "standard error."]
     for command in spec["command"]:
         lines += ["", f"## {command['name']}", "", "```", usage(command), "```", "", command["description"].strip(), "",
                   "| option | default | meaning |", "| --- | --- | --- |"]

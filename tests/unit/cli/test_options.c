@@ -83,7 +83,8 @@ static void integers_are_checked(void **state) {
 static void faults_are_named(void **state) {
     struct sw_args args;
     struct sw_error err;
-    assert_usage(PARSE(&args, &err, "serve", "--prot", "1"), &args, &err, "unknown option --prot; did you mean --port?");
+    assert_usage(PARSE(&args, &err, "serve", "--prot", "1"), &args, &err,
+                 "unknown option --prot; did you mean --port?");
     assert_usage(PARSE(&args, &err, "serve", "--zzzzzz"), &args, &err, "unknown option --zzzzzz");
     assert_null(strstr(err.message, "did you mean"));
     assert_usage(PARSE(&args, &err, "serve", "-z"), &args, &err, "unknown option -z");

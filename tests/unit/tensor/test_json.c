@@ -35,11 +35,31 @@ static sw_status check_text(struct sw_str text) {
 
 static void accepts_the_grammar(void **state) {
     static const struct sw_str cases[] = {
-        SW_STR("null"), SW_STR("true"), SW_STR("false"), SW_STR("0"), SW_STR("-0"), SW_STR("-1.5e+10"), SW_STR("1E5"),
-        SW_STR("1e99999"), SW_STR("\"\""), SW_STR("\"a\""), SW_STR("\"\\u0000\""), SW_STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
-        SW_STR("\"\\ud83d\\ude00\""), SW_STR("\"\xf0\x9f\x98\x80\""), SW_STR("\"\x7f\""), SW_STR("[]"), SW_STR("[ ]"),
-        SW_STR("[1]"), SW_STR(" [ 1 , 2 ] "), SW_STR("[[],[[]]]"), SW_STR("{}"), SW_STR("{ }"), SW_STR("{\"a\":1}"),
-        SW_STR("\t{\n\"a\"\r:\n{ \"a\" : [ { } , null ] } , \"b\" : \"\" }\n"), SW_STR("{\"\":1}"),
+        SW_STR("null"),
+        SW_STR("true"),
+        SW_STR("false"),
+        SW_STR("0"),
+        SW_STR("-0"),
+        SW_STR("-1.5e+10"),
+        SW_STR("1E5"),
+        SW_STR("1e99999"),
+        SW_STR("\"\""),
+        SW_STR("\"a\""),
+        SW_STR("\"\\u0000\""),
+        SW_STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
+        SW_STR("\"\\ud83d\\ude00\""),
+        SW_STR("\"\xf0\x9f\x98\x80\""),
+        SW_STR("\"\x7f\""),
+        SW_STR("[]"),
+        SW_STR("[ ]"),
+        SW_STR("[1]"),
+        SW_STR(" [ 1 , 2 ] "),
+        SW_STR("[[],[[]]]"),
+        SW_STR("{}"),
+        SW_STR("{ }"),
+        SW_STR("{\"a\":1}"),
+        SW_STR("\t{\n\"a\"\r:\n{ \"a\" : [ { } , null ] } , \"b\" : \"\" }\n"),
+        SW_STR("{\"\":1}"),
         SW_STR("{\"a\":{\"a\":1},\"b\":{\"a\":1}}"),
     };
     for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
@@ -143,8 +163,9 @@ static void bounds_the_depth(void **state) {
 }
 
 static void reads_an_object(void **state) {
-    struct sw_json json = cursor(SW_STR(" { \"name\" : \"a\\u00e9\\n\" , \"n\":-12, \"on\":true,\"d\":1.5e2,\"z\":null, "
-                                        "\"skip\":[{\"name\":1}], \"list\": [1, 2,3 ] } "));
+    struct sw_json json =
+        cursor(SW_STR(" { \"name\" : \"a\\u00e9\\n\" , \"n\":-12, \"on\":true,\"d\":1.5e2,\"z\":null, "
+                      "\"skip\":[{\"name\":1}], \"list\": [1, 2,3 ] } "));
     struct sw_str name = {0};
     int64_t n = 0, sum = 0;
     bool on = false;
@@ -198,8 +219,10 @@ static void decodes_strings(void **state) {
         {SW_STR("\"\\u0000\""), SW_STR("\0")},
         {SW_STR("\"a\\u0000b\""), SW_STR("a\0b")},
         {SW_STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), SW_STR("\"\\/\b\f\n\r\t")},
-        {SW_STR("\"\\u00E9\\u20ac\\uD83D\\uDE00\\uffff\""), SW_STR("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbf")},
-        {SW_STR("\"mixed \xc3\xa9 and \\n and more text behind\""), SW_STR("mixed \xc3\xa9 and \n and more text behind")},
+        {SW_STR("\"\\u00E9\\u20ac\\uD83D\\uDE00\\uffff\""),
+         SW_STR("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbf")},
+        {SW_STR("\"mixed \xc3\xa9 and \\n and more text behind\""),
+         SW_STR("mixed \xc3\xa9 and \n and more text behind")},
     };
     for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
         struct sw_json json = cursor(cases[i].text);

@@ -59,11 +59,14 @@ static void reads_fields_in_any_order(void **state) {
 
 static void reads_scalars_and_empty_tensors(void **state) {
     struct sw_tensor t;
-    assert_int_equal(read_one("{\"name\":\"n\",\"shape\":[],\"datatype\":\"INT64\",\"data\":7}", NULL, NULL, &t), SW_OK);
+    assert_int_equal(read_one("{\"name\":\"n\",\"shape\":[],\"datatype\":\"INT64\",\"data\":7}", NULL, NULL, &t),
+                     SW_OK);
     assert_true(t.rank == 0 && t.count == 1 && *(int64_t *)t.data == 7);
-    assert_int_equal(read_one("{\"data\":[7],\"name\":\"n\",\"shape\":[],\"datatype\":\"INT64\"}", NULL, NULL, &t), SW_OK);
+    assert_int_equal(read_one("{\"data\":[7],\"name\":\"n\",\"shape\":[],\"datatype\":\"INT64\"}", NULL, NULL, &t),
+                     SW_OK);
     assert_true(*(int64_t *)t.data == 7);
-    assert_int_equal(read_one("{\"name\":\"n\",\"shape\":[0,5],\"datatype\":\"FP32\",\"data\":[]}", NULL, NULL, &t), SW_OK);
+    assert_int_equal(read_one("{\"name\":\"n\",\"shape\":[0,5],\"datatype\":\"FP32\",\"data\":[]}", NULL, NULL, &t),
+                     SW_OK);
     assert_true(t.count == 0 && t.rank == 2);
 }
 
@@ -89,22 +92,27 @@ static void refuses_wrong_objects(void **state) {
         {"{\"name\":\"x\",\"shape\":[9223372036854775807,9223372036854775807,9223372036854775807]}", "more than"},
         {"{\"name\":\"x\",\"shape\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "more than 16 dimensions"},
         {"{\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2]}", "no input \"y\""},
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"INT32\",\"data\":[1,2]}", "datatype is INT32, the model wants"},
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"INT32\",\"data\":[1,2]}",
+         "datatype is INT32, the model wants"},
         {"{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"FP32\",\"data\":[1,2,3]}", "shape is [1,3]"},
         {"{\"data\":[1,2],\"name\":\"y\",\"shape\":[1,2],\"datatype\":\"FP32\"}", "no input \"y\""},
         {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1]}", "has 1 elements"},
         {"{\"data\":[1],\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\"}", "has 1 elements"},
         {"{\"data\":[1,]}", "malformed"},
-        {"{\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\",\"data\":[1]}", "more than the data can hold"},
-        {"{\"data\":[1],\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\"}", "more than the data can hold"},
+        {"{\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\",\"data\":[1]}",
+         "more than the data can hold"},
+        {"{\"data\":[1],\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\"}",
+         "more than the data can hold"},
         {"{\"name\":\"x\",\"name\":\"x\"}", "duplicate key \"name\""},
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"data\":[1,2]}", "duplicate key \"data\""},
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"data\":[1,2]}",
+         "duplicate key \"data\""},
         {"{\"name\":\"x\",\"parameters\":5}", "an object"},
         {"{\"name\":\"x\",\"parameters\":{\"binary_data_size\":-1}}", "negative"},
         {"{\"name\":\"x\",\"parameters\":{\"binary_data_size\":1.5}}", "not an integer"},
         {"{\"name\":\"x\",\"parameters\":{\"binary_data_size\":8},\"shape\":[1,2],\"datatype\":\"FP32\"}",
          "carries no binary data"},
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"parameters\":{\"content_type\":\"base64\"}}",
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"parameters\":{\"content_type\":"
+         "\"base64\"}}",
          "base64 is for BYTES"},
         {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP16\",\"data\":[1,2]}", "datatype is FP16"},
     };
@@ -137,10 +145,11 @@ static void reads_binary_data(void **state) {
     _Alignas(8) char bytes[] = "\0\0\x80\x3f\0\0\0\x40\1\0\0\0Q";
     struct sw_str blobs = {bytes, 13};
     struct sw_json json;
-    sw_json_init(&json,
-                 SW_STR("[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":8}},"
-                        " {\"parameters\":{\"binary_data_size\":5},\"name\":\"s\",\"shape\":[1],\"datatype\":\"BYTES\"}]"),
-                 &arena, &err);
+    sw_json_init(
+        &json,
+        SW_STR("[{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":8}},"
+               " {\"parameters\":{\"binary_data_size\":5},\"name\":\"s\",\"shape\":[1],\"datatype\":\"BYTES\"}]"),
+        &arena, &err);
     struct sw_tensor *tensors;
     size_t count;
     assert_int_equal(sw_oip_read_tensors(&json, &specs, &blobs, &tensors, &count), SW_OK);
@@ -152,11 +161,15 @@ static void reads_binary_data(void **state) {
     static const struct {
         const char *text, *says;
     } cases[] = {
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":14}}", "only 13 bytes"},
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":7}}", "takes 8 bytes"},
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":9223372036854775807}}",
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":14}}",
          "only 13 bytes"},
-        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"parameters\":{\"binary_data_size\":8}}",
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":7}}",
+         "takes 8 bytes"},
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":"
+         "9223372036854775807}}",
+         "only 13 bytes"},
+        {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"parameters\":{\"binary_data_size\":"
+         "8}}",
          "both data and binary_data_size"},
     };
     for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
@@ -174,8 +187,10 @@ static void reads_16_bit_floats_in_binary(void **state) {
     _Alignas(8) char bytes[] = "\0\x3c\0\x40";
     struct sw_str blobs = {bytes, 4};
     struct sw_tensor t;
-    assert_int_equal(read_one("{\"name\":\"h\",\"shape\":[2],\"datatype\":\"FP16\",\"parameters\":{\"binary_data_size\":4}}",
-                              NULL, &blobs, &t), SW_OK);
+    assert_int_equal(
+        read_one("{\"name\":\"h\",\"shape\":[2],\"datatype\":\"FP16\",\"parameters\":{\"binary_data_size\":4}}", NULL,
+                 &blobs, &t),
+        SW_OK);
     assert_true(sw_half_to_float(((uint16_t *)t.data)[1]) == 2);
 }
 
@@ -201,7 +216,8 @@ static void reads_lists(void **state) {
         struct sw_buf text;
         sw_buf_init_arena(&text, &arena, 1 << 20);
         for (int i = 0; i < n; i++) {
-            sw_buf_printf(&text, "%s{\"name\":\"t%d\",\"shape\":[1],\"datatype\":\"UINT16\",\"data\":[%d]}", i ? "," : "[", i, i);
+            sw_buf_printf(&text, "%s{\"name\":\"t%d\",\"shape\":[1],\"datatype\":\"UINT16\",\"data\":[%d]}",
+                          i ? "," : "[", i, i);
         }
         sw_buf_append_c(&text, ']');
         struct sw_json json;
@@ -217,8 +233,9 @@ static void reads_lists(void **state) {
 
 static void decodes_base64_elements(void **state) {
     struct sw_tensor t;
-    const char *good = "{\"name\":\"s\",\"shape\":[3],\"datatype\":\"BYTES\",\"parameters\":{\"content_type\":\"base64\"},"
-                       "\"data\":[\"\",\"AP8=\",\"c2xpcHdheQ==\"]}";
+    const char *good =
+        "{\"name\":\"s\",\"shape\":[3],\"datatype\":\"BYTES\",\"parameters\":{\"content_type\":\"base64\"},"
+        "\"data\":[\"\",\"AP8=\",\"c2xpcHdheQ==\"]}";
     assert_int_equal(read_one(good, &specs, NULL, &t), SW_OK);
     const struct sw_str *elements = t.data;
     assert_true(elements[0].len == 0 && sw_str_eq(elements[1], SW_STR("\0\xff")) && sw_str_is(elements[2], "slipway"));
@@ -246,9 +263,11 @@ static void decodes_base64(void **state) {
         assert_true(sw_str_eq(got, good[i].want));
     }
     static const struct sw_str bad[] = {
-        SW_STR("Z"), SW_STR("Zg"), SW_STR("Zg="), SW_STR("===="), SW_STR("Z==="), SW_STR("Zg==Zg=="), SW_STR("Zm9v\n"),
-        SW_STR("Zm 9v=="), SW_STR("Zm9-"), SW_STR("Zm9_"), SW_STR("Zh=="), SW_STR("Zm9="), SW_STR("=m9v"), SW_STR("Z=9v"),
-        SW_STR("Zm=v"), SW_STR("Zm9v\xc3\xa9Zg"), SW_STR("\0\0\0\0"), SW_STR("Zg==\0\0\0\0"),
+        SW_STR("Z"),        SW_STR("Zg"),           SW_STR("Zg="),    SW_STR("===="),
+        SW_STR("Z==="),     SW_STR("Zg==Zg=="),     SW_STR("Zm9v\n"), SW_STR("Zm 9v=="),
+        SW_STR("Zm9-"),     SW_STR("Zm9_"),         SW_STR("Zh=="),   SW_STR("Zm9="),
+        SW_STR("=m9v"),     SW_STR("Z=9v"),         SW_STR("Zm=v"),   SW_STR("Zm9v\xc3\xa9Zg"),
+        SW_STR("\0\0\0\0"), SW_STR("Zg==\0\0\0\0"),
     };
     for (size_t i = 0; i < SW_COUNTOF(bad); i++) {
         struct sw_str got = SW_STR("untouched");
