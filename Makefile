@@ -50,8 +50,8 @@ run: setup-build ## serve the starter model and show one prediction over HTTP (P
 test: setup-build-test ## set up, build, run every test
 	$(AGAIN) unit
 	$(AGAIN) scenario
-	@echo "make test: passed: $$(sed -n 's/^Ok: *//p' $(BUILD)/unit.log) unit test programs;" \
-		"Python tests: $$(tail -n 1 $(BUILD)/scenario.log | tr -d '=')"
+	@echo "make test: passed: $$(awk '/^Ok:/ {print $$2}' $(BUILD)/unit.log) unit test programs;" \
+		"Python tests: $$(tail -n 1 $(BUILD)/scenario.log | tr -d '=' | xargs)"
 
 unit: setup-build-test ## unit tests, and the check of include directions
 	$(AGAIN) build
@@ -59,7 +59,7 @@ unit: setup-build-test ## unit tests, and the check of include directions
 
 scenario: setup-build-test ## tests of the real binary, of golden numbers and of the set-up
 	$(AGAIN) build
-	@SLIPWAY_BIN=$(CURDIR)/$(BUILD)/slipway $(PYTEST) tests/setup tests/golden tests/scenario | tee $(BUILD)/scenario.log
+	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/setup tests/golden tests/scenario | tee $(BUILD)/scenario.log
 
 bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-process loop: see bench/README.md
 	$(AGAIN) build
@@ -92,7 +92,7 @@ check-tsan: setup-build-test ## unit and scenario tests under ThreadSanitizer
 check-fault: setup-build-test ## tests that make allocations, writes and connections fail
 	$(AGAIN) build
 	@if compgen -G 'tests/fault/test_*.py' >/dev/null; then \
-		SLIPWAY_BIN=$(CURDIR)/$(BUILD)/slipway $(PYTEST) tests/fault; else echo "there are no fault tests yet"; fi
+		SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/fault; else echo "there are no fault tests yet"; fi
 
 clean: ## delete what was built (third_party/ stays)
 	rm -rf build build-asan build-tsan build-fuzz $(BUILD)
