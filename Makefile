@@ -76,7 +76,9 @@ format: setup-build-lint ## reformat the C sources
 	@tools/lint.sh --format
 
 fuzz: setup-build-lint ## run each fuzz target for FUZZ_SECONDS (30)
-	$(call meson_build,build-fuzz,-Dfuzz=true -Dtests=false --buildtype=debugoptimized,CC=clang)
+	@test -f build-fuzz/build.ninja || \
+		CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false $(SANITIZE)=address$(comma)undefined
+	@ninja -C build-fuzz $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz.sh build-fuzz
 
 check-asan: setup-build-test ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -12,7 +12,7 @@ enum { SHARDS = 8, BATCH_SIZES = 16, METHODS = SW_HTTP_OTHER + 1 };
 
 /* Statuses the server answers with; others share the last slot. */
 static const int statuses[] = {200, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409,
-                               413, 415, 417, 422, 429, 431, 500, 501, 503, 504};
+                               413, 415, 417, 422, 429, 431, 499, 500, 501, 503, 504};
 enum { STATUS_SLOTS = SW_COUNTOF(statuses) + 2 }; /* + nothing was answered, + any other */
 
 /* Executions of one batch size; the first BATCH_SIZES sizes that a shard sees are told apart. */
@@ -131,7 +131,7 @@ static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_
     add(&shard->rows, s->rows);
     add(&shard->executions, s->executions);
     atomic_store_explicit(&shard->last_ns, s->now_ns, memory_order_relaxed);
-    struct batch *batch = find_batch(shard, s->batch_size);
+    struct batch *batch = s->batch_size ? find_batch(shard, s->batch_size) : NULL; /* 0 rows: size 0 means free */
     if (batch) {
         add(&batch->count, s->executions);
         add(&batch->input_ns, s->phase_ns[SW_API_PRE]);

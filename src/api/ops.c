@@ -156,9 +156,13 @@ void sw_api_scrape(void *arg, struct sw_metrics *metrics) {
     if (server) {
         sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_HTTP_CONNECTIONS, NULL),
                       sw_http_server_connections(server));
+        sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_HTTP_BUFFERED_BYTES, NULL),
+                      (double)sw_http_server_buffered(server));
     }
     if (api->repository) {
         size_t ready = 0;
+        sw_metrics_reset(metrics, SW_METRIC_SLIPWAY_MODEL_READY); /* versions go with their folders */
+        sw_metrics_reset(metrics, SW_METRIC_SLIPWAY_MODEL_LOAD_DURATION_SECONDS);
         sw_repository_each(api->repository, set_model_gauges, metrics);
         sw_repository_each(api->repository, count_ready, &ready);
         sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_MODELS_LOADED, NULL), (double)ready);

@@ -224,8 +224,9 @@ static bool accept_some(struct sw_http_server *server) {
 }
 
 static void stop_listening(struct sw_http_server *server) {
-    while (!accept_some(server) && !atomic_load(&server->stopping)) {
-        /* who has connected before draining is answered */
+    /* Who has connected before draining is answered; no more than the kernel held then, if others keep coming. */
+    for (int taken = 0; taken < BACKLOG && !accept_some(server) && !atomic_load(&server->stopping);) {
+        taken += ACCEPT_BURST;
     }
     close(server->listen_fd);
     server->listen_fd = -1;

@@ -32,6 +32,11 @@ static bool is_ended(const struct sw_http_connection *c) {
     return (atomic_load_explicit(&c->word, memory_order_acquire) & STATE_MASK) == STATE_ENDED;
 }
 
+/* Was it the acceptor's clock that ended it? */
+static bool was_too_slow(const struct sw_http_connection *c) {
+    return is_ended(c) && !atomic_load_explicit(&c->left, memory_order_relaxed);
+}
+
 static void name_thread(struct sw_http_io *io) {
     char name[16];
     snprintf(name, sizeof name, "sw-io-%u", io->index);
@@ -174,11 +179,11 @@ static sw_status find_route(struct sw_http_exchange *x, struct sw_error *err) {
 }
 
 /* Everything that can be decided before the body. */
-static sw_status prepare(struct sw_http_connection *c, struct request *r, const char *url, const char *version,
-                         struct sw_error *err) {
+static sw_status prepare(struct sw_http_connection *c, struct request *r, const char *url, const char *method,
+                         const char *version, struct sw_error *err) {
     struct sw_http_exchange *x = &r->x;
     const struct sw_http_options *options = &x->server->options;
-    sw_status status = sw_http_headers_read(r, version, err); /* first: it also finds the request id */
+    sw_status status = sw_http_headers_read(r, method, version, err); /* first: it also finds the request id */
     if (status == SW_OK) {
         status = check_request_line(c, url, version, err);
         x->close |= status != SW_OK;
@@ -215,8 +220,9 @@ static enum MHD_Result on_headers(struct sw_http_io *io, struct MHD_Connection *
     x->method = parse_method(method);
     x->path = origin_form(sw_str_of(url));
     struct sw_error err;
-    sw_status status = prepare(c, r, url, version, &err);
-    if (!sw_http_step(c, r->expects_body ? STATE_BODY : STATE_BUSY)) {
+    sw_status status = prepare(c, r, url, method, version, &err);
+    /* Who expects a 100 may be slow to take it, with or without a body. */
+    if (!sw_http_step(c, r->expects_body || r->expects_continue ? STATE_BODY : STATE_BUSY)) {
         return MHD_NO;
     }
     if (status) {
@@ -309,7 +315,7 @@ static enum MHD_Result on_complete(struct request *r) {
     if (atomic_load_explicit(&r->async, memory_order_acquire) == ASYNC_FINISHED) {
         return finish_request(c, r); /* resumed */
     }
-    if (r->expects_body && !sw_http_step(c, STATE_BUSY)) {
+    if ((r->expects_body || r->expects_continue) && !sw_http_step(c, STATE_BUSY)) {
         return MHD_NO;
     }
     if (r->rejected) {
@@ -351,8 +357,8 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
         const struct sw_http_options *options = &io->server->options;
         end_busy(io, r); /* a client that left while its request ran: libmicrohttpd never asks for the answer */
         if (!r->answered) {
-            x->status = is_ended(c) ? 408 : 499; /* 499: the client went away, as others count it */
-            x->error = is_ended(c) ? SW_E_REQUEST_TIMEOUT : SW_E_IO;
+            x->status = was_too_slow(c) ? 408 : 499; /* 499: the client went away, as others count it */
+            x->error = was_too_slow(c) ? SW_E_REQUEST_TIMEOUT : SW_E_IO;
         }
         if (r->linger && code != MHD_REQUEST_TERMINATED_CLIENT_ABORT) {
             int copy = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);

@@ -21,7 +21,7 @@ static struct request *make(struct sw_http_server *server) {
         return NULL;
     }
     memset(r, 0, sizeof *r);
-    sw_arena_init(&r->x.arena, 0, ARENA_RETAIN);
+    sw_arena_init(&r->x.arena, server->arena_max, ARENA_RETAIN);
     r->x.server = server;
     r->x.app = server->options.app;
     return r;
@@ -55,7 +55,8 @@ static void reset(struct request *r) {
     x->close = false;
     x->connection = NULL;
     r->raw = r->decoded = (struct body){0};
-    r->discarded = 0;
+    r->discarded = r->joined_capacity = 0;
+    r->parts_failed = false;
     r->expects_body = r->expects_continue = r->rejected = r->discard = r->busy = r->answered = r->linger = false;
     atomic_store_explicit(&r->async, ASYNC_NONE, memory_order_relaxed);
 }
@@ -176,6 +177,10 @@ struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name) {
 void sw_http_finish(struct sw_http_exchange *x) {
     struct request *r = sw_http_request_of(x);
     struct MHD_Connection *mhd = x->connection->mhd;
+    struct sw_http_io *io = x->connection->io;
+    /* MHD_resume_connection still uses the daemon after the I/O thread has seen the connection resumed, and perhaps has
+     * answered: until it returns, this thread keeps sw_http_server_destroy waiting. */
+    atomic_fetch_add(&io->busy, 1);
     /* Release: the answer is seen by the I/O thread. When the connection is not suspended yet, the I/O thread finds
      * FINISHED and goes on by itself, and the exchange may be gone already. */
     enum async_state before = atomic_exchange_explicit(&r->async, ASYNC_FINISHED, memory_order_acq_rel);
@@ -183,4 +188,5 @@ void sw_http_finish(struct sw_http_exchange *x) {
     if (before == ASYNC_SUSPENDED) {
         MHD_resume_connection(mhd);
     }
+    atomic_fetch_sub(&io->busy, 1);
 }

@@ -10,7 +10,8 @@ struct found {
     struct sw_str content_length, transfer_encoding, content_encoding, request_id, binary_header_length;
     struct accept_encoding accept;
     unsigned hosts, transfer_encodings, content_encodings, binary_header_lengths;
-    bool length_differs, bad_name, expects_continue;
+    bool length_differs, bad_name, bad_line, expects_continue;
+    const char *line; /* where the next header line has to begin */
 };
 
 static bool is(const char *key, size_t key_len, const char *name, size_t name_len) {
@@ -21,8 +22,12 @@ static bool is(const char *key, size_t key_len, const char *name, size_t name_le
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len,
                                  const char *text, size_t text_len) {
     struct found *found = cls;
+    /* libmicrohttpd ends a line at an LF alone too, a value at a NUL, and glues a folded line to the wrong place: then
+     * the next line does not lie where it should. A CR alone it leaves in the value; others end a line there. */
+    found->bad_line |= key != found->line || !text || text <= key + key_len || memchr(text, '\r', text_len);
+    found->line = text ? text + text_len + strlen("\r\n") : NULL;
     struct sw_str value = sw_str_trim((struct sw_str){text ? text : "", text ? text_len : 0});
-    if (key_len == 0 || key[key_len - 1] == ' ' || key[key_len - 1] == '\t') {
+    if (key_len == 0 || (unsigned char)key[0] <= ' ' || (unsigned char)key[key_len - 1] <= ' ') {
         found->bad_name = true;
         return MHD_NO;
     }
@@ -32,7 +37,9 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
         found->length_differs |= found->content_length.data && !sw_str_eq(found->content_length, value);
         found->content_length = value;
     } else if (IS("Transfer-Encoding")) {
-        found->transfer_encoding = value;
+        /* Untrimmed, as libmicrohttpd compares it: with a blank behind, it would take the coding for an unknown one and
+         * read to the end of the stream. */
+        found->transfer_encoding = (struct sw_str){text ? text : "", text ? text_len : 0};
         found->transfer_encodings++;
     } else if (IS("Content-Encoding")) {
         found->content_encoding = value;
@@ -53,7 +60,11 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
 static sw_status read_framing(struct request *r, const struct found *found, const char *version, struct sw_error *err) {
     bool http11 = strcmp(version, "HTTP/1.0") != 0;
     if (found->bad_name) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "a header line has no name or a blank before its colon");
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "a header line has no name, or a blank before or after it");
+    }
+    if (found->bad_line) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT,
+                       "a header line is folded, holds a NUL or CR byte, or does not end with CR and LF");
     }
     if (found->hosts > 1 || (http11 && found->hosts == 0)) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "an HTTP/1.1 request needs exactly one Host header");
@@ -92,9 +103,17 @@ static sw_status read_encoding(struct request *r, const struct found *found, str
     return SW_OK;
 }
 
-sw_status sw_http_headers_read(struct request *r, const char *version, struct sw_error *err) {
+/* Reads the header lines, and checks that they fill the space between the request line and the end. */
+static void read_lines(struct found *found, struct MHD_Connection *mhd, const char *method, const char *version) {
+    found->line = version + strlen(version) + strlen("\r\n");
+    MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, on_header, found);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    found->bad_line |= !info || !found->line || found->line + strlen("\r\n") != method + info->header_size;
+}
+
+sw_status sw_http_headers_read(struct request *r, const char *method, const char *version, struct sw_error *err) {
     struct found found = {.accept = {-1, -1, -1}};
-    MHD_get_connection_values_n(r->x.connection->mhd, MHD_HEADER_KIND, on_header, &found);
+    read_lines(&found, r->x.connection->mhd, method, version);
     sw_http_request_id(&r->x, found.request_id);
     r->accept = found.accept;
     r->encoding = ENCODING_IDENTITY;

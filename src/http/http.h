@@ -57,7 +57,7 @@ struct sw_http_exchange {
                                                   body.data + it is 64-byte aligned */
     char request_id[SW_REQUEST_ID_MAX + 1];
     uint64_t start_ns;                         /* when the headers were complete */
-    struct sw_arena arena;
+    struct sw_arena arena;                     /* at most 64 MiB and 16 times body_max; when that is used up: 503 */
     struct sw_http_server *server;
     void *app;                                 /* of the server's options */
 
@@ -85,7 +85,9 @@ struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name);
 
 /* name and value: static or in the arena. Control characters in the value become '?'; an empty one is left out. */
 void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char *value);
-/* Adds a piece of the body: borrowed until the arena is reset. Any number; beyond SW_HTTP_PARTS_MAX they are joined. */
+/* Adds a piece of the body: borrowed until the arena is reset. Any number; beyond SW_HTTP_PARTS_MAX they are joined.
+ * When there is no memory for that, the answer becomes a 503 without the headers added so far, and further pieces are
+ * left out. */
 void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part);
 /* Sets status, content type and a one-piece body. */
 void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_type, struct sw_str body);
@@ -124,6 +126,7 @@ SW_MUST_CHECK sw_status sw_http_server_start(const struct sw_http_options *optio
                                              struct sw_error *err);
 uint16_t sw_http_server_port(const struct sw_http_server *server);
 unsigned sw_http_server_connections(const struct sw_http_server *server);
+size_t sw_http_server_buffered(const struct sw_http_server *server); /* bytes counted for buffered_max now */
 /* Stops accepting, answers what is running (at most drain_ms), ends idle connections. */
 void sw_http_server_drain(struct sw_http_server *server, uint64_t drain_ms);
 /* Waits for handlers that are still running (after SW_HTTP_ASYNC: for sw_http_finish). NULL is allowed. */

@@ -31,6 +31,8 @@ enum {
     BODY_ALIGN = 64,                   /* of body.data, or of body.data + binary_header_length */
     BODY_AT_ONCE_MAX = 1024 * 1024,    /* a declared length up to this is reserved before data arrives */
     BODY_FREE_OF_CHARGE = 16 * 1024,   /* bodies up to this do not count for buffered_max */
+    ARENA_BASE = 64 * 1024 * 1024,     /* bytes a request's arena may hold, */
+    ARENA_PER_BODY_BYTE = 16,          /* and for each byte of body_max */
     ARENA_RETAIN = 2 * 1024 * 1024,    /* bytes an exchange keeps for its next request */
     POOL_RETAIN = 4 * 1024 * 1024,     /* bytes all waiting exchanges of one I/O thread keep */
     POOL_MAX = 64,                     /* waiting exchanges of one I/O thread */
@@ -51,6 +53,7 @@ struct sw_http_connection {
     struct MHD_Connection *mhd;
     size_t uri_length;  /* of the request line being read, to find a NUL in it */
     int fd;             /* libmicrohttpd's; valid while on the list */
+    atomic_bool left;   /* the acceptor has seen that the peer ended the stream in the middle of a request */
     atomic_bool served; /* a request has been answered: what follows is keep-alive */
     struct sw_http_connection *previous, *next; /* io->lock */
     struct {                                    /* io->lock; what the acceptor saw last */
@@ -89,6 +92,8 @@ struct request {
     size_t charged;            /* bytes counted in server->buffered */
     size_t discarded;
     size_t body_limit;
+    size_t joined_capacity; /* bytes from x.parts[0].data on that join() may fill; 0: it has not joined */
+    bool parts_failed;      /* a piece did not fit in memory: the answer says so, and takes no more pieces */
     uint64_t content_length; /* UINT64_MAX: chunked */
     enum content_encoding encoding;
     struct accept_encoding accept;
@@ -115,7 +120,8 @@ struct sw_http_io {
     _Alignas(SW_CACHE_LINE) pthread_mutex_t lock;
     struct sw_http_connection *connections;
     atomic_uint load; /* connections handed over and not yet closed */
-    _Alignas(SW_CACHE_LINE) atomic_uint busy; /* requests between their handler's start and their answer */
+    _Alignas(SW_CACHE_LINE) atomic_uint busy; /* requests between their handler's start and their answer, and
+                                                 threads in sw_http_finish */
 };
 
 struct lingering {
@@ -128,6 +134,7 @@ struct sw_http_server {
     struct sw_router *router;
     struct sw_http_io *io;
     unsigned io_count;
+    size_t arena_max; /* bytes of one exchange's arena */
     uint16_t port;
     int listen_fd; /* -1 once draining; acceptor only after start */
     int epoll_fd;
@@ -153,7 +160,8 @@ struct MHD_Daemon *sw_http_daemon_start(struct sw_http_io *io);
 bool sw_http_step(struct sw_http_connection *c, enum connection_state state);
 
 /* headers.c: reads and checks what the server itself needs of a request's headers. */
-SW_MUST_CHECK sw_status sw_http_headers_read(struct request *r, const char *version, struct sw_error *err);
+SW_MUST_CHECK sw_status sw_http_headers_read(struct request *r, const char *method, const char *version,
+                                             struct sw_error *err);
 
 /* body.c */
 SW_MUST_CHECK sw_status sw_http_body_begin(struct request *r, struct sw_error *err);

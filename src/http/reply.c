@@ -30,14 +30,17 @@ void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char
     x->headers[x->header_count++].value = clean(x, value);
 }
 
-/* All parts in one piece of arena memory. */
-static bool join(struct sw_http_exchange *x, size_t len) {
-    char *all = sw_arena_alloc(&x->arena, len);
+/* All parts in one piece of arena memory, with room for `capacity` bytes: pieces joined later are put behind. */
+static bool join(struct sw_http_exchange *x, size_t len, size_t capacity) {
+    struct request *r = sw_http_request_of(x);
+    bool in_place = len <= r->joined_capacity;
+    char *all = in_place ? (char *)(uintptr_t)x->parts[0].data : sw_arena_alloc(&x->arena, capacity);
     if (!all) {
         return false;
     }
-    size_t at = 0;
-    for (size_t i = 0; i < x->part_count; i++) {
+    r->joined_capacity = in_place ? r->joined_capacity : capacity;
+    size_t at = in_place ? x->parts[0].len : 0;
+    for (size_t i = in_place; i < x->part_count; i++) {
         if (x->parts[i].len) {
             memcpy(all + at, x->parts[i].data, x->parts[i].len);
         }
@@ -60,8 +63,16 @@ void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part) {
     if (part.len == 0) {
         return;
     }
-    if (x->part_count == SW_HTTP_PARTS_MAX && !join(x, body_length(x))) {
-        sw_http_reply_status(x, SW_E_UNAVAILABLE, "no memory for the answer");
+    struct request *r = sw_http_request_of(x);
+    if (x->part_count == SW_HTTP_PARTS_MAX) {
+        size_t len = body_length(x);
+        if (!join(x, len, len * 2)) { /* twice: so that many pieces are not copied again and again */
+            x->header_count = 0;
+            sw_http_reply_status(x, SW_E_UNAVAILABLE, "no memory for the answer");
+            r->parts_failed = true;
+        }
+    }
+    if (r->parts_failed) {
         return;
     }
     x->parts[x->part_count++] = part;
@@ -71,6 +82,8 @@ void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_t
     x->status = status;
     x->content_type = content_type;
     x->part_count = 0;
+    sw_http_request_of(x)->joined_capacity = 0;
+    sw_http_request_of(x)->parts_failed = false;
     sw_http_add_part(x, body);
 }
 
@@ -162,7 +175,7 @@ static struct MHD_Response *from_pieces(const struct sw_http_exchange *x) {
 
 static struct MHD_Response *make(struct sw_http_exchange *x) {
     size_t len = body_length(x);
-    if (x->part_count > 1 && (len > JOIN_MAX || !join(x, len))) {
+    if (x->part_count > 1 && (len > JOIN_MAX || !join(x, len, len))) {
         return from_pieces(x);
     }
     /* Persistent: libmicrohttpd neither copies nor frees nor writes it. */

@@ -28,11 +28,22 @@ static sw_status start_daemons(struct sw_http_server *server, struct sw_error *e
     return status;
 }
 
+/* Room for what a body of the longest kind becomes: tensors take up to eight times their JSON (strings of one byte),
+ * and the answer's text grows by copying. */
+static size_t arena_max(const struct sw_http_options *options) {
+    size_t bytes;
+    return __builtin_mul_overflow(options->body_max, ARENA_PER_BODY_BYTE, &bytes) ||
+                   __builtin_add_overflow(bytes, ARENA_BASE, &bytes)
+               ? SIZE_MAX
+               : bytes;
+}
+
 static struct sw_http_server *make(const struct sw_http_options *options) {
     struct sw_http_server *server = sw_aligned_alloc(SW_CACHE_LINE, sizeof *server);
     SW_ASSERT(server);
     memset(server, 0, sizeof *server);
     server->options = *options;
+    server->arena_max = arena_max(options);
     server->listen_fd = server->epoll_fd = server->wake_fd = server->spare_fd = -1;
     server->router = sw_router_create(options->routes, options->route_count);
     server->io_count = options->io_threads ? options->io_threads : 1;
@@ -74,6 +85,10 @@ uint16_t sw_http_server_port(const struct sw_http_server *server) {
 
 unsigned sw_http_server_connections(const struct sw_http_server *server) {
     return atomic_load_explicit(&server->connections, memory_order_relaxed);
+}
+
+size_t sw_http_server_buffered(const struct sw_http_server *server) {
+    return atomic_load_explicit(&server->buffered, memory_order_relaxed);
 }
 
 static void pause_briefly(void) {

@@ -80,6 +80,7 @@ static void watch(struct sw_http_connection *c, const struct sw_http_options *op
         return;
     }
     if (is_abandoned(c, state)) {
+        atomic_store_explicit(&c->left, true, memory_order_relaxed); /* seen by who sees the connection ended */
         if (end(c, word)) {
             shutdown(c->fd, SHUT_RDWR);
         }

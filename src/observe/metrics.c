@@ -270,6 +270,14 @@ void sw_series_reset(struct sw_series *series) {
     atomic_store_explicit(&series->shown, false, memory_order_relaxed);
 }
 
+void sw_metrics_reset(struct sw_metrics *metrics, enum sw_metric metric) {
+    SW_ASSERT((unsigned)metric < SW_METRIC_COUNT);
+    struct sw_series *series = atomic_load_explicit(&metrics->families[metric].first, memory_order_acquire);
+    for (; series; series = atomic_load_explicit(&series->next, memory_order_acquire)) {
+        sw_series_reset(series);
+    }
+}
+
 /* Adds every thread's shard into totals[value_count]. */
 static void merge(const struct sw_series *series, uint64_t *totals) {
     size_t count = value_count(series->info);

@@ -26,6 +26,8 @@ void sw_series_add(struct sw_series *series, uint64_t n);          /* counter */
 void sw_series_set(struct sw_series *series, double value);        /* gauge or sampled counter; last writer wins */
 void sw_series_observe_ns(struct sw_series *series, uint64_t ns);  /* histogram in seconds */
 void sw_series_reset(struct sw_series *series);                    /* of something gone: not shown until set */
+/* The same for every series of a gauge or sampled counter, for a callback that then sets those that are there. */
+void sw_metrics_reset(struct sw_metrics *metrics, enum sw_metric metric);
 
 uint64_t sw_series_total(const struct sw_series *series); /* counter's sum, or a histogram's count */
 

@@ -1,21 +1,9 @@
-/* Reading arrays of numbers straight into tensor memory: the hot path of every JSON request.
- *
- * A run is the elements of one innermost array, or of the whole flat array. There is one run reader a data type, made
- * from a macro so that conversion and loop are one piece of machine code; nested levels above it recurse at most
- * SW_RANK_MAX deep. A run reader stops at the first byte it cannot use and leaves the diagnosis to cold code.
- *
- * Where one number ends is where the next begins: done naively, each waits for the one before it. So the commas of 64
- * bytes are found first, and every number between two of them is read on its own; that it ends at its comma is
- * checked, and predicted. The last number of a run, and whatever is laid out otherwise, goes the plain way. */
+/* Reading the data of tensors: brackets, counts, shapes and the diagnosis of faults. The numbers themselves are read in
+ * runs, see json_run.h; nested levels above a run recurse at most SW_RANK_MAX deep. */
 #include "tensor/json.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
+#include "tensor/json_run.h"
 #include "tensor/number_internal.h"
-
-enum { BLOCK = 64 };
 
 /* One read: what and how far. */
 struct reader {
@@ -25,184 +13,10 @@ struct reader {
 };
 
 SW_INLINE const char *skip_blanks(const char *p, const char *end) {
-    if (SW_UNLIKELY(p < end && (unsigned char)*p <= ' ')) {
-        do {
-            if (*p != ' ' && *p != '\n' && *p != '\t' && *p != '\r') {
-                break;
-            }
-            p++;
-        } while (p < end);
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) {
+        p++;
     }
     return p;
-}
-
-/* Bit i: byte p[i] is a comma. 64 bytes are read. */
-SW_INLINE uint64_t comma_bits(const char *p) {
-    uint64_t bits = 0;
-#ifdef __SSE2__
-    const __m128i comma = _mm_set1_epi8(',');
-    for (int i = 0; i < 4; i++) {
-        __m128i found = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)), comma);
-        bits |= (uint64_t)(uint32_t)_mm_movemask_epi8(found) << (16 * i);
-    }
-#else
-    for (int i = 0; i < 8; i++) {
-        uint64_t v = sw_load_word(p + 8 * i) ^ 0x2c2c2c2c2c2c2c2cu, low = 0x7f7f7f7f7f7f7f7fu;
-        uint64_t zero = ~(((v & low) + low) | v | low) >> 7; /* bit 0 of each byte that was a comma */
-        bits |= (zero * 0x0102040810204080u >> 56) << (8 * i);
-    }
-#endif
-    return bits;
-}
-
-/* Element readers, two a data type. read_x: the byte behind the element at p, or NULL. token_x: the same for an element
- * that probably ends at token_end, with SW_TOKEN_SLACK more bytes behind it. */
-SW_INLINE const char *read_fp32(const char *p, const char *end, float *out) {
-    return sw_read_float(p, end, out);
-}
-
-SW_INLINE const char *token_fp32(const char *p, const char *token_end, const char *end, float *out) {
-    struct sw_decimal d;
-    if (SW_LIKELY(sw_scan_token(p, token_end, &d))) {
-        return SW_LIKELY(sw_decimal_float(&d, p, token_end, out)) ? token_end : NULL;
-    }
-    return sw_read_float(p, end, out);
-}
-
-SW_INLINE const char *read_fp64(const char *p, const char *end, double *out) {
-    return sw_read_double(p, end, out);
-}
-
-SW_INLINE const char *token_fp64(const char *p, const char *token_end, const char *end, double *out) {
-    struct sw_decimal d;
-    if (SW_LIKELY(sw_scan_token(p, token_end, &d))) {
-        return SW_LIKELY(sw_decimal_double(&d, p, token_end, out)) ? token_end : NULL;
-    }
-    return sw_read_double(p, end, out);
-}
-
-#define DEFINE_INT(KIND, TYPE, MIN, MAX)                                       \
-    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) { \
-        int64_t value;                                                         \
-        p = sw_read_int(p, end, (MIN), (MAX), &value);                         \
-        if (SW_LIKELY(p)) {                                                    \
-            *out = (TYPE)value;                                                \
-        }                                                                      \
-        return p;                                                              \
-    }
-#define DEFINE_UINT(KIND, TYPE, MAX)                                           \
-    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) { \
-        uint64_t value;                                                        \
-        p = sw_read_uint(p, end, (MAX), &value);                               \
-        if (SW_LIKELY(p)) {                                                    \
-            *out = (TYPE)value;                                                \
-        }                                                                      \
-        return p;                                                              \
-    }
-DEFINE_INT(int8, int8_t, INT8_MIN, INT8_MAX)
-DEFINE_INT(int16, int16_t, INT16_MIN, INT16_MAX)
-DEFINE_INT(int32, int32_t, INT32_MIN, INT32_MAX)
-DEFINE_INT(int64, int64_t, INT64_MIN, INT64_MAX)
-DEFINE_UINT(uint8, uint8_t, UINT8_MAX)
-DEFINE_UINT(uint16, uint16_t, UINT16_MAX)
-DEFINE_UINT(uint32, uint32_t, UINT32_MAX)
-DEFINE_UINT(uint64, uint64_t, UINT64_MAX)
-#define TOKEN_LIKE_ANY(KIND, TYPE)                                                                              \
-    SW_INLINE const char *token_##KIND(const char *p, const char *token_end, const char *end, TYPE *out) {      \
-        return read_##KIND(p, end, out);                                                                        \
-    }
-TOKEN_LIKE_ANY(int8, int8_t)
-TOKEN_LIKE_ANY(int16, int16_t)
-TOKEN_LIKE_ANY(int32, int32_t)
-TOKEN_LIKE_ANY(int64, int64_t)
-TOKEN_LIKE_ANY(uint8, uint8_t)
-TOKEN_LIKE_ANY(uint16, uint16_t)
-TOKEN_LIKE_ANY(uint32, uint32_t)
-TOKEN_LIKE_ANY(uint64, uint64_t)
-
-SW_INLINE const char *read_bool(const char *p, const char *end, uint8_t *out) {
-    if (end - p >= 4 && memcmp(p, "true", 4) == 0) {
-        *out = 1;
-        return p + 4;
-    }
-    if (end - p >= 5 && memcmp(p, "false", 5) == 0) {
-        *out = 0;
-        return p + 5;
-    }
-    return NULL;
-}
-TOKEN_LIKE_ANY(bool, uint8_t)
-
-/* Where a run stopped. `count` elements were stored; `at` is the first byte not used: behind the last element and its
- * blanks (and behind its comma when bad_element), or at an element that could not be read. */
-struct stop {
-    const char *at;
-    size_t count;
-    bool bad_element;
-};
-
-/* Reads elements with commas between them until no comma follows or `room` (at least 1) are stored. */
-#define DEFINE_RUN(KIND, TYPE)                                                                   \
-    static struct stop run_##KIND(const char *p, const char *end, void *data, size_t room) {     \
-        TYPE *out = data;                                                                        \
-        size_t i = 0;                                                                            \
-        for (const char *block = p; end - block >= BLOCK + SW_TOKEN_SLACK; block += BLOCK) {     \
-            for (uint64_t commas = comma_bits(block); commas; commas &= commas - 1) {            \
-                const char *comma = block + __builtin_ctzll(commas);                             \
-                if (SW_UNLIKELY(i == room) ||                                                    \
-                    SW_UNLIKELY(token_##KIND(skip_blanks(p, end), comma, end, &out[i]) != comma)) { \
-                    goto plain;                                                                  \
-                }                                                                                \
-                i++;                                                                             \
-                p = comma + 1;                                                                   \
-            }                                                                                    \
-        }                                                                                        \
-    plain:                                                                                       \
-        while (i < room) {                                                                       \
-            p = skip_blanks(p, end);                                                             \
-            const char *next = read_##KIND(p, end, &out[i]);                                     \
-            if (SW_UNLIKELY(!next)) {                                                            \
-                return (struct stop){p, i, true};                                                \
-            }                                                                                    \
-            i++;                                                                                 \
-            p = skip_blanks(next, end);                                                          \
-            if (SW_UNLIKELY(p == end || *p != ',') || i == room) {                               \
-                return (struct stop){p, i, false};                                               \
-            }                                                                                    \
-            p++;                                                                                 \
-        }                                                                                        \
-        return (struct stop){p - 1, i, false}; /* the blocks ended with a comma behind the last that fits */ \
-    }
-DEFINE_RUN(bool, uint8_t)
-DEFINE_RUN(uint8, uint8_t)
-DEFINE_RUN(uint16, uint16_t)
-DEFINE_RUN(uint32, uint32_t)
-DEFINE_RUN(uint64, uint64_t)
-DEFINE_RUN(int8, int8_t)
-DEFINE_RUN(int16, int16_t)
-DEFINE_RUN(int32, int32_t)
-DEFINE_RUN(int64, int64_t)
-DEFINE_RUN(fp32, float)
-DEFINE_RUN(fp64, double)
-
-static struct stop run(const char *p, const char *end, enum sw_dtype dtype, void *data, size_t room) {
-    SW_ASSERT(room > 0);
-    switch (dtype) {
-    case SW_DTYPE_BOOL: return run_bool(p, end, data, room);
-    case SW_DTYPE_UINT8: return run_uint8(p, end, data, room);
-    case SW_DTYPE_UINT16: return run_uint16(p, end, data, room);
-    case SW_DTYPE_UINT32: return run_uint32(p, end, data, room);
-    case SW_DTYPE_UINT64: return run_uint64(p, end, data, room);
-    case SW_DTYPE_INT8: return run_int8(p, end, data, room);
-    case SW_DTYPE_INT16: return run_int16(p, end, data, room);
-    case SW_DTYPE_INT32: return run_int32(p, end, data, room);
-    case SW_DTYPE_INT64: return run_int64(p, end, data, room);
-    case SW_DTYPE_FP32: return run_fp32(p, end, data, room);
-    case SW_DTYPE_FP64: return run_fp64(p, end, data, room);
-    default: break;
-    }
-    SW_ASSERT(!"a data type that JSON carries");
-    return (struct stop){p, 0, true};
 }
 
 #define TENSOR_FMT "tensor \"" SW_STR_FMT "\": "
@@ -310,11 +124,11 @@ static sw_status read_run(struct reader *r, size_t room, size_t *ret_count) {
         }
     } else {
         void *out = (char *)t->data + r->done * sw_dtype_size(t->dtype);
-        struct stop stop = run(json->p, json->end, t->dtype, out, room);
-        json->p = stop.at;
-        count = stop.count;
+        struct sw_json_run run = sw_json_read_run(json->begin, json->p, json->end, t->dtype, out, room);
+        json->p = run.at;
+        count = run.count;
         r->done += count;
-        if (SW_UNLIKELY(stop.bad_element)) {
+        if (SW_UNLIKELY(run.bad_element)) {
             return element_fault(r);
         }
     }

@@ -47,7 +47,7 @@ SW_INLINE uint64_t sw_nondigits(uint64_t v) {
 
 /* Value of eight digits, first digit in the lowest byte, each byte 0..9. */
 SW_INLINE uint64_t sw_eight_digits(uint64_t v) {
-    v = v * 10 + (v >> 8);
+    v = v * 2561 >> 8; /* every second byte: ten times itself and the next */
     return (((v & 0x000000ff000000ffu) * 0x000f424000000064u) +
             (((v >> 16) & 0x000000ff000000ffu) * 0x0000271000000001u)) >> 32;
 }
@@ -130,47 +130,49 @@ SW_INLINE const char *sw_scan_number(const char *p, const char *end, struct sw_d
 }
 
 /* Everything the inline paths below leave over. [text, text_end) is the number. false: overflow to infinity. */
-bool sw_decimal_float_hard(const struct sw_decimal *d, const char *text, const char *text_end, float *ret);
-bool sw_decimal_double_hard(const struct sw_decimal *d, const char *text, const char *text_end, double *ret);
+bool sw_decimal_float_hard(struct sw_decimal d, const char *text, const char *text_end, float *ret);
+bool sw_decimal_double_hard(struct sw_decimal d, const char *text, const char *text_end, double *ret);
 
 /* Clinger's fast path: digits and power of ten are both exact doubles, so that one operation rounds correctly. */
-SW_INLINE bool sw_decimal_is_easy(const struct sw_decimal *d) {
-    return d->digits <= (uint64_t)1 << 53 && (uint64_t)(d->exponent + 22) <= 44;
-}
-
-SW_INLINE double sw_decimal_easy(const struct sw_decimal *d) {
-    double value = (double)(int64_t)d->digits;
-    return SW_LIKELY(d->exponent <= 0) ? value / sw_power_double[-d->exponent] : value * sw_power_double[d->exponent];
-}
-
 SW_INLINE bool sw_decimal_double(const struct sw_decimal *d, const char *text, const char *text_end, double *ret) {
-    if (SW_LIKELY(sw_decimal_is_easy(d))) {
-        double value = sw_decimal_easy(d);
+    if (SW_LIKELY(d->digits <= (uint64_t)1 << 53 && (uint64_t)(d->exponent + 22) <= 44)) {
+        double value = (double)(int64_t)d->digits;
+        value = SW_LIKELY(d->exponent <= 0) ? value / sw_power_double[-d->exponent]
+                                            : value * sw_power_double[d->exponent];
         uint64_t bits;
         memcpy(&bits, &value, sizeof bits);
         bits |= (uint64_t)d->negative << 63;
         memcpy(ret, &bits, sizeof bits);
         return true;
     }
-    return sw_decimal_double_hard(d, text, text_end, ret);
+    return sw_decimal_double_hard(*d, text, text_end, ret);
 }
 
-/* The easy double is the decimal rounded to 53 bits. Rounding it again to 24 bits gives what rounding the decimal at
- * once gives, unless the double lies exactly between two floats: then the digits lost in the first rounding would have
- * decided. That case goes the hard way. All easy values other than 0 lie in [1e-22, 9.1e37], so no subnormals here. */
+/* Powers of ten of which a product with 64-bit digits can be a float, each rounded to a double. */
+enum { SW_FLOAT_POWER_MIN = -65, SW_FLOAT_POWER_MAX = 38 };
+SW_HIDDEN extern const double sw_power_float[SW_FLOAT_POWER_MAX - SW_FLOAT_POWER_MIN + 1];
+
+/* A float by way of a double that need not be exact. Digits and power are each rounded once (relative error at most
+ * 2^-53), and so is their product: altogether the double lies less than 4 of its own last places off. Rounding it to
+ * 24 bits gives what rounding the decimal gives unless a point halfway between two floats lies between the two, and
+ * these points end in 1 and 28 zeros: within 3 places of one, and for what is no normal float, the hard way. */
 SW_INLINE bool sw_decimal_float(const struct sw_decimal *d, const char *text, const char *text_end, float *ret) {
-    if (SW_LIKELY(sw_decimal_is_easy(d))) {
-        double value = sw_decimal_easy(d);
+    const uint64_t smallest = 0x3810000000000000u, overflow = 0x47effffff0000000u; /* 2^-126, 2^128 - 2^103 */
+    if (SW_LIKELY((uint64_t)(d->exponent - SW_FLOAT_POWER_MIN) <= SW_FLOAT_POWER_MAX - SW_FLOAT_POWER_MIN) &&
+        SW_LIKELY((int64_t)d->digits >= 0 && !d->cut)) {
+        double value = (double)(int64_t)d->digits * sw_power_float[d->exponent - SW_FLOAT_POWER_MIN];
         uint64_t bits;
         memcpy(&bits, &value, sizeof bits);
-        if (SW_LIKELY((bits & 0x1fffffff) != 0x10000000)) {
+        bool abnormal = (bits - smallest >= overflow - smallest) & (d->digits != 0);
+        bool close = ((bits - (0x10000000 - 3)) & 0x1fffffff) <= 6;
+        if (SW_LIKELY(!(abnormal | close))) {
             bits |= (uint64_t)d->negative << 63;
             memcpy(&value, &bits, sizeof value);
             *ret = (float)value;
             return true;
         }
     }
-    return sw_decimal_float_hard(d, text, text_end, ret);
+    return sw_decimal_float_hard(*d, text, text_end, ret);
 }
 
 SW_INLINE const char *sw_read_double(const char *p, const char *end, double *ret) {
@@ -183,43 +185,6 @@ SW_INLINE const char *sw_read_float(const char *p, const char *end, float *ret) 
     struct sw_decimal d;
     const char *next = sw_scan_number(p, end, &d);
     return SW_LIKELY(next) && SW_LIKELY(sw_decimal_float(&d, p, next, ret)) ? next : NULL;
-}
-
-/* A number of the form -d.ddd with 1 to 18 digits behind the point, which ends exactly at token_end; at least
- * SW_TOKEN_SLACK bytes behind that are readable. false: it has another form, or none. How many digits there are costs
- * one branch, between what 32-bit and what 64-bit floats usually have. */
-enum { SW_TOKEN_SLACK = 16 };
-SW_INLINE bool sw_scan_token(const char *p, const char *token_end, struct sw_decimal *ret) {
-    ret->negative = *p == '-';
-    p += ret->negative;
-    uint64_t first = (unsigned char)(*p - '0');
-    size_t count = (size_t)(token_end - p) - 2; /* huge when the token is too short */
-    if (SW_UNLIKELY(first > 9 || p[1] != '.' || count - 1 > 17)) {
-        return false;
-    }
-    p += 2;
-    uint64_t others;
-    if (count <= 8) {
-        uint64_t digits = (sw_load_word(p) ^ 0x3030303030303030u) << (64 - 8 * count);
-        others = sw_nondigits(digits);
-        ret->digits = first * sw_power_integer[count] + sw_eight_digits(digits);
-    } else {
-        /* The last 16 digits, filled up with zeros in front; what stands before them joins `first`. */
-        size_t extra = count > 16 ? count - 16 : 0;
-        unsigned shift = 8 * (unsigned)(16 + extra - count);
-        uint64_t second = (unsigned char)(p[0] - '0'), third = (unsigned char)(p[1] - '0');
-        uint64_t head = sw_load_word(p + extra) ^ 0x3030303030303030u;
-        uint64_t tail = (sw_load_word(p + extra + 8) ^ 0x3030303030303030u) << shift | (head >> 1) >> (63 - shift);
-        uint64_t lead = extra > 0 ? first * 10 + second : first;
-        lead = extra > 1 ? lead * 10 + third : lead;
-        head <<= shift;
-        others = sw_nondigits(head) | sw_nondigits(tail) | (uint64_t)(second > 9) | (uint64_t)(third > 9);
-        ret->digits = lead * sw_power_integer[count - extra] + sw_eight_digits(head) * 100000000 +
-                      sw_eight_digits(tail);
-    }
-    ret->exponent = -(int64_t)count;
-    ret->cut = false;
-    return SW_LIKELY(!others);
 }
 
 /* Writes each value and a comma behind it; "null" where it is not finite. At most SW_NUMBER_MAX + 1 bytes each. */

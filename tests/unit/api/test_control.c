@@ -2,6 +2,8 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -277,6 +279,58 @@ static void access_log(void **state) {
     assert_null(strstr(text, "?model="));
 }
 
+static const char *scrape(void) {
+    struct answer a = harness_get("/metrics");
+    assert_int_equal(a.status, 200);
+    return a.body;
+}
+
+static void clients_that_go_are_counted(void **state) {
+    assert_null(strstr(scrape(), "status=\"499\""));
+    close(harness_begin("POST", SUM, "Content-Length: 50\r\n", NULL, 0));
+    while (!strstr(scrape(), "method=\"POST\",route=\"/v1/models/{model}:predict\",status=\"499\"")) {
+        sched_yield();
+    }
+    assert_null(strstr(scrape(), "status=\"other\""));
+    assert_non_null(strstr(scrape(), "\nslipway_http_buffered_bytes 0\n"));
+}
+
+static void batches_without_rows(void **state) {
+    harness_model("rows", MODEL_SUM, true);
+    static const char none[] =
+        "{\"inputs\":[{\"name\":\"x\",\"shape\":[0,4],\"datatype\":\"FP32\",\"data\":[]}]}";
+    static const char one[] =
+        "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}";
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(harness_post("/v2/models/rows/infer", none).status, 200);
+    }
+    for (int i = 0; i < 8; i++) { /* on both I/O threads */
+        assert_int_equal(harness_post("/v2/models/rows/infer", one).status, 200);
+    }
+    struct answer a = harness_get("/v2/models/rows/stats");
+    assert_non_null(strstr(a.body, "\"inference_count\":8,\"execution_count\":16,"));
+    assert_non_null(strstr(a.body, "\"batch_stats\":[{\"batch_size\":1,\"compute_input\":{\"count\":8,"));
+}
+
+static void metrics_of_a_version_go_with_it(void **state) {
+    assert_int_equal(mkdir(harness_path("many"), 0755), 0);
+    assert_int_equal(mkdir(harness_path("many/1"), 0755), 0);
+    assert_int_equal(mkdir(harness_path("many/2"), 0755), 0);
+    harness_write("many/1/model.fake.json", MODEL_SUM);
+    harness_write("many/2/model.fake.json", MODEL_SUM);
+    struct sw_error err;
+    assert_int_equal(sw_repository_add(harness_repository, harness_path("many"), NULL, &err), SW_OK);
+    assert_int_equal(sw_repository_load_wait(harness_repository, SW_STR("many"), &err), SW_OK);
+    assert_non_null(strstr(scrape(), "slipway_model_ready{model=\"many\",version=\"1\"} 1\n"));
+    assert_int_equal(unlink(harness_path("many/1/model.fake.json")), 0);
+    assert_int_equal(rmdir(harness_path("many/1")), 0);
+    assert_int_equal(sw_repository_load_wait(harness_repository, SW_STR("many"), &err), SW_OK);
+    const char *text = scrape();
+    assert_null(strstr(text, "slipway_model_ready{model=\"many\",version=\"1\"}"));
+    assert_null(strstr(text, "slipway_model_load_duration_seconds{model=\"many\",version=\"1\"}"));
+    assert_non_null(strstr(text, "slipway_model_ready{model=\"many\",version=\"2\"} 1\n"));
+}
+
 static void not_ready(void **state) {
     harness_model("gated", MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"no way\""),
                   false);
@@ -306,7 +360,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations), cmocka_unit_test(index_of_models), cmocka_unit_test(load_and_unload),
         cmocka_unit_test(statistics), cmocka_unit_test(versions),        cmocka_unit_test(metrics),
-        cmocka_unit_test(access_log), cmocka_unit_test(not_ready),       cmocka_unit_test(draining),
+        cmocka_unit_test(access_log), cmocka_unit_test(clients_that_go_are_counted),
+        cmocka_unit_test(batches_without_rows), cmocka_unit_test(metrics_of_a_version_go_with_it),
+        cmocka_unit_test(not_ready),  cmocka_unit_test(draining),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -182,9 +182,25 @@ static enum sw_http_result big(struct sw_http_exchange *x) {
     struct sw_str type = sw_http_query(x, "type");
     sw_http_reply(x, 200, type.data ? sw_arena_strdup(&x->arena, type) : "application/json",
                   (struct sw_str){NULL, 0});
+    sw_http_add_header(x, "X-Pieces", "many");
     for (uint64_t i = 0; i < pieces; i++) {
         sw_http_add_part(x, (struct sw_str){piece, 65536});
     }
+    return SW_HTTP_DONE;
+}
+
+/* "/arena/N": takes N MiB of the arena. */
+static enum sw_http_result arena(struct sw_http_exchange *x) {
+    fixture_of(x);
+    uint64_t mib = 0;
+    assert_true(sw_parse_u64(x->params[0], &mib));
+    for (; mib; mib--) {
+        if (!sw_arena_alloc(&x->arena, 1 << 20)) {
+            sw_http_reply_status(x, SW_E_UNAVAILABLE, "no memory left for this request");
+            return SW_HTTP_DONE;
+        }
+    }
+    sw_http_reply(x, 200, "text/plain", SW_STR("fits"));
     return SW_HTTP_DONE;
 }
 
@@ -221,6 +237,7 @@ static const struct sw_route routes[] = {
     {SW_HTTP_GET, "/v2/error", oip_error, SW_ERROR_OIP, 5, false},
     {SW_HTTP_POST, "/async", async, SW_ERROR_NATIVE, 6, true},
     {SW_HTTP_GET, "/close", closing, SW_ERROR_NATIVE, 7, false},
+    {SW_HTTP_GET, "/arena/{n}", arena, SW_ERROR_NATIVE, 8, false},
 };
 
 static void on_done(void *app, struct sw_http_exchange *x, uint64_t duration_ns) {

@@ -1,5 +1,6 @@
 /* Connections over time: time-outs, limits, asynchronous answers, clients that vanish, draining. */
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -330,6 +331,8 @@ static void half_closed_requests_are_ended(void **state) {
         assert_true(client_ends(&c));
         client_close(&c);
     }
+    fixture_wait_done(&f, 1); /* only the last had whole headers */
+    assert_int_equal(atomic_load(&f.last_status), 499);
     /* but a whole request is answered although its client has nothing more to say */
     struct client c = fixture_client(&f);
     client_post(&c, "/async", "", "abc", 3);
@@ -381,6 +384,42 @@ static void draining_loses_no_answer(void **state) {
     client_close(&idle);
     client_close(&running);
     client_close(&reading);
+}
+
+static atomic_bool watch_resume, saw_resume;
+static atomic_uint busy_in_resume;
+
+/* Stands before libmicrohttpd's own: sees what is still held when the answer is sent before it returns. */
+void MHD_resume_connection(struct MHD_Connection *connection) {
+    static void (*real)(struct MHD_Connection *);
+    if (!real) {
+        *(void **)&real = dlsym(RTLD_NEXT, "MHD_resume_connection");
+    }
+    real(connection);
+    if (atomic_load(&watch_resume)) {
+        fixture_wait_done(&f, 1);
+        fixture_wait_no_connections(&f);
+        atomic_store(&busy_in_resume, atomic_load(&f.server->io[0].busy) + atomic_load(&f.server->io[1].busy));
+        atomic_store(&saw_resume, true);
+    }
+}
+
+/* libmicrohttpd's daemon must not be stopped under a thread that is inside MHD_resume_connection. */
+static void finishing_keeps_the_server_alive(void **state) {
+    struct client c = fixture_client(&f);
+    client_post(&c, "/async", "Connection: close\r\n", "x", 1);
+    fixture_wait_waiting(&f, 1);
+    struct request *r = sw_http_request_of(f.waiting[0]);
+    while (atomic_load(&r->async) != ASYNC_SUSPENDED) {
+        sched_yield();
+    }
+    client_close(&c);
+    atomic_store(&watch_resume, true);
+    fixture_finish(&f);
+    atomic_store(&watch_resume, false);
+    assert_true(atomic_load(&saw_resume));
+    assert_int_equal(atomic_load(&busy_in_resume), 1);
+    assert_int_equal(atomic_load(&f.server->io[0].busy) + atomic_load(&f.server->io[1].busy), 0);
 }
 
 static void *finish_later(void *arg) {
@@ -463,6 +502,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(clients_vanish_everywhere, start, stop),
         cmocka_unit_test_setup_teardown(half_closed_requests_are_ended, start, stop),
         cmocka_unit_test_setup_teardown(draining_loses_no_answer, start, stop),
+        cmocka_unit_test_setup_teardown(finishing_keeps_the_server_alive, start, stop),
         cmocka_unit_test(destroy_waits_for_a_handler),
         cmocka_unit_test_setup_teardown(a_taken_port_is_named, start, stop),
         cmocka_unit_test_setup_teardown(ipv6, start, stop),

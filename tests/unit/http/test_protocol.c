@@ -287,6 +287,52 @@ static void ambiguous_framing_is_refused_and_closed(void **state) {
     client_close(&c);
 }
 
+/* What two readers could split into lines differently. */
+static void header_lines_are_read_strictly(void **state) {
+    static const char next[] = "GET /describe/smuggled HTTP/1.1\r\nHost: t\r\n\r\n";
+    static const struct {
+        int status;
+        const char *text;
+        size_t len;
+    } bad[] = {
+#define BAD(status, text) {status, text, sizeof(text) - 1}
+        BAD(400, "Host: t\r\nTransfer-Encoding:\r\n chunked\r\n\r\n"), /* folded */
+        BAD(400, "Host: t\r\nX: a\r\n Content-Length: 49\r\n\r\n"),
+        BAD(400, "Host: t\r\nX: a\r\n\tb\r\nY: c\r\n\r\n"),
+        BAD(400, " X: a\r\nHost: t\r\n\r\n"),
+        BAD(400, "Host: t\r\nX: a\rContent-Length: 49\r\n\r\n"), /* a CR alone */
+        BAD(400, "Host: t\r\nX: a\r\n\rContent-Length: 49\r\n\r\n"),
+        BAD(400, "Host: t\nX: a\r\n\r\n"), /* an LF alone */
+        BAD(400, "Host: t\r\nX: a\n\r\n"),
+        BAD(400, "Host: t\r\nX: a\r\n\n"),
+        BAD(400, "Host: t\r\nContent-Length: 0\0\x39\r\n\r\n"), /* a NUL */
+        BAD(400, "Host: t\r\nX: a\0b\r\nY: c\r\n\r\n"),
+        BAD(400, "Host: t\r\nX\0Y: b\r\n\r\n"),
+        BAD(501, "Host: t\r\nTransfer-Encoding: chunked \r\n\r\n"), /* for libmicrohttpd an unknown coding */
+#undef BAD
+    };
+    for (size_t i = 0; i < SW_COUNTOF(bad); i++) {
+        struct client c = fixture_client(&f);
+        client_print(&c, "POST /echo HTTP/1.1\r\n");
+        client_send(&c, bad[i].text, bad[i].len);
+        client_send(&c, next, sizeof next - 1);
+        assert_int_equal(client_status(&c), bad[i].status);
+        assert_true(client_ends(&c));
+        client_close(&c);
+    }
+    struct client c = fixture_client(&f);
+    client_print(&c, "POST /echo HTTP/1.1\nHost: t\r\n\r\n");
+    assert_int_equal(client_status(&c), 400);
+    client_close(&c);
+    assert_int_equal(atomic_load(&f.handled), 0);
+    c = fixture_client(&f);
+    client_print(&c, "\r\nGET /describe/x HTTP/1.1\r\nHost:\tt\r\nX-Test:\r\nCookie: a=b; c=\"d\"\r\nEmpty:  \r\n\r\n");
+    assert_int_equal(client_status(&c), 200);
+    client_print(&c, "GET /describe/x HTTP/1.0\r\n\r\n"); /* no header at all */
+    assert_int_equal(client_status(&c), 200);
+    client_close(&c);
+}
+
 static void malformed_requests_end_the_connection(void **state) {
     static const struct {
         const char *text;
@@ -444,6 +490,31 @@ static void long_answers_arrive_whole(void **state) {
     client_close(&c);
 }
 
+static void a_request_has_only_so_much_memory(void **state) {
+    fixture_stop(&f);
+    fixture_init(&f);
+    f.options.body_max = 1 << 20; /* with the base of 64 MiB: 80 MiB */
+    fixture_start(&f);
+    struct client c = fixture_client(&f);
+    for (int i = 0; i < 2; i++) {
+        client_print(&c, "GET /arena/79 HTTP/1.1\r\nHost: t\r\n\r\n");
+        assert_int_equal(client_status(&c), 200);
+        client_print(&c, "GET /arena/81 HTTP/1.1\r\nHost: t\r\n\r\n");
+        assert_int_equal(client_status(&c), 503);
+    }
+    /* An answer whose pieces do not fit becomes an error, and nothing of it is left. */
+    client_print(&c, "GET /big/3000 HTTP/1.1\r\nHost: t\r\n\r\n");
+    struct answer a = client_read(&c);
+    assert_int_equal(a.status, 503);
+    assert_true(a.body_len < 300 && answer_body_has(&a, "no memory for the answer"));
+    assert_true(answer_has(&a, "\r\nRetry-After: 1\r\n"));
+    assert_false(answer_has(&a, "\r\nX-Pieces:"));
+    answer_free(&a);
+    client_print(&c, "GET /big/400 HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_int_equal(client_status(&c), 200);
+    client_close(&c);
+}
+
 static void too_many_bodies_at_once(void **state) {
     fixture_stop(&f);
     fixture_init(&f);
@@ -453,6 +524,7 @@ static void too_many_bodies_at_once(void **state) {
     struct client first = fixture_client(&f), second = fixture_client(&f);
     client_post(&first, "/async", "", data, 60000);
     fixture_wait_waiting(&f, 1);
+    assert_int_equal(sw_http_server_buffered(f.server), 60000);
     client_post(&second, "/echo", "", data, 60000);
     struct answer a = client_read(&second);
     assert_int_equal(a.status, 503);
@@ -491,6 +563,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(keep_alive_and_close, start, stop),
         cmocka_unit_test_setup_teardown(long_answers_arrive_whole, start, stop),
         cmocka_unit_test_setup_teardown(too_many_bodies_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(a_request_has_only_so_much_memory, start, stop),
+        cmocka_unit_test_setup_teardown(header_lines_are_read_strictly, start, stop),
     };
     return cmocka_run_group_tests_name("http/protocol", tests, NULL, NULL);
 }

@@ -91,6 +91,9 @@ static void gauge(void **state) {
     assert_line("slipway_http_connections NaN\n");
     sw_series_reset(series);
     assert_absent("slipway_http_connections");
+    sw_series_set(series, 1);
+    sw_metrics_reset(metrics, SW_METRIC_SLIPWAY_HTTP_CONNECTIONS);
+    assert_absent("slipway_http_connections");
 }
 
 static void histogram(void **state) {
