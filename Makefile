@@ -34,9 +34,9 @@ setup-%:
 
 setup: setup-build-test ## install what build and test need (apt packages; ONNX Runtime into third_party/)
 
-# Configures folder $(1) with the options $(2) and environment $(3) unless that is done, and builds it.
+# Configures folder $(1) with the options $(2) unless that is done, and builds it.
 define meson_build
-	@test -f $(1)/build.ninja || $(3) meson setup $(1) $(2)
+	@test -f $(1)/build.ninja || meson setup $(1) $(2)
 	@ninja -C $(1)
 endef
 

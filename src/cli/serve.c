@@ -242,20 +242,10 @@ static void log_ready(struct serve *s, const char *name) {
     }
 }
 
-/* A model of the folder that does not load stays known with its reason, but nobody waits for it any more: taking the
- * wish back keeps it from holding up readiness. A model of which some version does serve is left as it is. */
-static void give_up(struct serve *s, const struct sw_load_outcome *outcome) {
-    struct sw_repository *repository = sw_app_repository(s->app);
-    struct sw_model *model;
-    struct sw_error err;
+/* A model of the folder that does not load stays known with its reason; the others serve. */
+static void log_unavailable(const struct sw_load_outcome *outcome) {
     sw_log(SW_LOG_ERROR, "model unavailable", SW_F_STR("model", outcome->name),
            SW_F_STR("reason", outcome->error.message), SW_F_STR("code", sw_status_name(outcome->status)));
-    if (sw_repository_acquire(repository, sw_str_of(outcome->name), SW_STR(""), &model, &err) == SW_OK) {
-        sw_repository_release(repository, model);
-    } else if (sw_repository_unload(repository, sw_str_of(outcome->name), NULL, NULL, &err)) {
-        sw_log(SW_LOG_ERROR, "readiness waits for a model that does not load", SW_F_STR("model", outcome->name),
-               SW_F_STR("reason", err.message));
-    }
 }
 
 static void take_outcome(struct serve *s, const struct sw_load_outcome *outcome) {
@@ -267,7 +257,7 @@ static void take_outcome(struct serve *s, const struct sw_load_outcome *outcome)
         sw_error_prefix(&err, "model %s does not load", outcome->name);
         begin_end(s, fail_logged(s, &err, SW_EXIT_FAILED), false);
     } else {
-        give_up(s, outcome);
+        log_unavailable(outcome);
     }
 }
 

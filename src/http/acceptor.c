@@ -256,6 +256,7 @@ void *sw_http_acceptor_run(void *arg) {
         uint64_t now = sw_now_ns(sw_clock_system());
         if (now >= next_watch_ns) {
             sw_http_watch_once(server);
+            sw_http_watch_idle(server);
             linger_expire(server);
             next_watch_ns = now + (uint64_t)interval_ms * 1000000u;
         }

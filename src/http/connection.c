@@ -330,6 +330,8 @@ static enum MHD_Result on_complete(struct request *r) {
      * that either it sees this request or this request sees it. */
     atomic_fetch_add(&c->io->busy, 1);
     r->busy = true;
+    unsigned long handled = atomic_load_explicit(&c->io->handled, memory_order_relaxed);
+    atomic_store_explicit(&c->io->handled, handled + 1, memory_order_relaxed); /* one writer: no lock prefix needed */
     if (atomic_load(&x->server->stopping)) {
         sw_http_reply_status(x, SW_E_UNAVAILABLE, "the server is shutting down");
         return finish_request(c, r);
@@ -381,7 +383,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
  * of it. It is cleared after every request, so it must not be larger than needed. */
 static size_t pool_size(const struct sw_http_options *options) {
     size_t size = options->header_bytes_max * 2;
-    size = size < 24 * 1024 ? 24 * 1024 : size;
+    size = size < 16 * 1024 ? 16 * 1024 : size;
     return (size + 4095) & ~(size_t)4095;
 }
 

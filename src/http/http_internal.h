@@ -120,6 +120,7 @@ struct sw_http_io {
     _Alignas(SW_CACHE_LINE) pthread_mutex_t lock;
     struct sw_http_connection *connections;
     atomic_uint load; /* connections handed over and not yet closed */
+    atomic_ulong handled; /* requests whose handler was called; written by the I/O thread alone */
     _Alignas(SW_CACHE_LINE) atomic_uint busy; /* requests between their handler's start and their answer, and
                                                  threads in sw_http_finish */
 };
@@ -139,6 +140,10 @@ struct sw_http_server {
     int listen_fd; /* -1 once draining; acceptor only after start */
     int epoll_fd;
     int wake_fd;
+    struct {
+        unsigned long handled; /* requests, when last looked at */
+        unsigned quiet;        /* looks in a row that found no request */
+    } idle;                    /* acceptor only */
     int spare_fd; /* given up to accept, and close, a connection when descriptors have run out */
     unsigned turn;
     pthread_t acceptor;
@@ -190,6 +195,8 @@ bool sw_http_wants_oip(const struct sw_http_exchange *x); /* the shape of its er
 void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip);
 
 /* watcher.c; also called by tests. */
+/* Gives memory that requests freed back to the system, once, when no request has come for a while. */
+void sw_http_watch_idle(struct sw_http_server *server);
 void sw_http_watch_once(struct sw_http_server *server);
 /* Ends connections that wait for a request. */
 void sw_http_watch_drain(struct sw_http_server *server);

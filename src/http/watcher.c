@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "base/memory.h"
 #include "http/http_internal.h"
 
 enum { DRAIN_GRACE_NS = 20 * 1000 * 1000 };
@@ -107,6 +108,24 @@ void sw_http_watch_once(struct sw_http_server *server) {
             watch(c, &server->options, now);
         }
         pthread_mutex_unlock(&io->lock);
+    }
+}
+
+/* malloc keeps what a burst of large bodies freed. Two quiet looks in a row, and the system has it back: not while
+ * requests come, because trimming holds malloc's locks. */
+void sw_http_watch_idle(struct sw_http_server *server) {
+    enum { QUIET_LOOKS = 2 };
+    unsigned long handled = 0;
+    unsigned busy = 0;
+    for (unsigned i = 0; i < server->io_count; i++) {
+        handled += atomic_load_explicit(&server->io[i].handled, memory_order_relaxed);
+        busy += atomic_load_explicit(&server->io[i].busy, memory_order_relaxed);
+    }
+    if (busy || handled != server->idle.handled) {
+        server->idle.handled = handled;
+        server->idle.quiet = 0;
+    } else if (server->idle.quiet <= QUIET_LOOKS && server->idle.quiet++ == QUIET_LOOKS) {
+        sw_memory_trim();
     }
 }
 

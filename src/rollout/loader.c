@@ -242,6 +242,9 @@ static void run_job(struct sw_repository *repository, struct job *job) {
         status = sw_fail(&err, SW_E_UNAVAILABLE, "the server is shutting down");
     } else if (job->kind == JOB_LOAD) {
         status = run_load(repository, job->entry, &err);
+        pthread_mutex_lock(&repository->control);
+        job->entry->settled = true;
+        pthread_mutex_unlock(&repository->control);
         sw_memory_trim(); /* what loading itself used, and the model replaced */
     } else {
         run_unload(repository, job->entry);

@@ -357,21 +357,13 @@ void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, 
     pthread_mutex_unlock(&repository->control);
 }
 
-static bool entry_ready(const struct entry *entry) {
-    bool ready = true;
-    for (size_t i = 0; i < entry->version_count; i++) {
-        enum sw_model_state state = entry->versions[i]->state;
-        ready &= state != SW_MODEL_LOADING && (!entry->wanted || state == SW_MODEL_READY);
-    }
-    return ready;
-}
-
 bool sw_repository_ready(struct sw_repository *repository) {
     bool ready = true;
     pthread_mutex_lock(&repository->control);
     const struct sw_map_entry *e;
     for (size_t i = 0; ready && (e = sw_map_next(&repository->entries, &i));) {
-        ready = entry_ready(e->value);
+        const struct entry *entry = e->value;
+        ready = !entry->wanted || entry->settled;
     }
     pthread_mutex_unlock(&repository->control);
     return ready;

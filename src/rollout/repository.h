@@ -73,8 +73,9 @@ struct sw_repository_row {
 void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, const struct sw_repository_row *row),
                         void *arg);
 
-/* True when every version of every model asked to load is READY and nothing is LOADING. A version that serves while it
- * is reloaded, or after its reload failed, is READY. */
+/* True when the first load of every model asked for has ended, well or not: the server then answers for each of them as
+ * well as it can. One model that does not load must not take the others out of traffic; who needs a certain model asks
+ * for that model's readiness. */
 bool sw_repository_ready(struct sw_repository *repository);
 
 #endif

@@ -28,7 +28,8 @@ struct version {
 struct entry {
     char *name;
     char *path;  /* as added */
-    bool wanted; /* the newest request for it was a load */
+    bool wanted;  /* the newest request for it was a load */
+    bool settled; /* a load of it has ended, well or not */
     struct version **versions; /* ascending */
     size_t version_count;
 };
