@@ -13,7 +13,7 @@ export PYTHON
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build run test unit scenario bench docs lint format fuzz check-asan check-tsan check-fault clean
+.PHONY: help setup build run test unit scenario bench docs lint format fuzz fuzz-requests check-asan check-tsan check-fault clean
 
 # Targets begin with their set-up and then call make again, so that the set-up is over, under -j too, before the rest.
 AGAIN = @$(MAKE) --no-print-directory NO_SETUP=1
@@ -80,6 +80,11 @@ fuzz: setup-build-lint ## run each fuzz target for FUZZ_SECONDS (30)
 		CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false $(SANITIZE)=address$(comma)undefined
 	@ninja -C build-fuzz $(patsubst %.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz.sh build-fuzz
+
+REQUESTS ?= 1000000
+fuzz-requests: setup-build-test ## send REQUESTS (1000000) fuzzed requests to a running server, which must stay healthy
+	$(AGAIN) build
+	@$(PYTHON) tests/fuzz/fuzz_requests.py --requests $(REQUESTS) --binary $(BUILD)/slipway
 
 check-asan: setup-build-test ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call meson_build,build-asan,$(SANITIZE)=address$(comma)undefined)

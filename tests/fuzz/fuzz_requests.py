@@ -271,6 +271,14 @@ def resident_mb(pid):
     return 0.0
 
 
+def settled_mb(pid, enough):
+    """Resident memory once the idle server has given back what the requests freed; waits at most 15 s for that."""
+    deadline = time.monotonic() + 15
+    while resident_mb(pid) > enough and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return resident_mb(pid)
+
+
 def start(binary, models, folder):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -312,7 +320,7 @@ def main():
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--growth", type=float, default=32, help="MB of resident memory allowed on top of the warm server")
+    parser.add_argument("--growth", type=float, default=16, help="MB of resident memory allowed on top of the warm server")
     parser.add_argument("--binary", default=str(ROOT / "build" / "slipway"))
     parser.add_argument("models", nargs="*")
     args = parser.parse_args()
@@ -332,7 +340,7 @@ def main():
         total, failures = fuzz(port, args)
         seconds = time.monotonic() - begin
         if server.poll() is None:
-            after = resident_mb(server.pid)
+            after = settled_mb(server.pid, before + args.growth)
             try:
                 if reference(port) != before_answer:
                     failures.append("the reference request got another answer than before")
