@@ -41,7 +41,7 @@ define meson_build
 endef
 
 build: setup-build ## build build/slipway
-	$(call meson_build,$(BUILD),--buildtype=$(BUILDTYPE))
+	$(call meson_build,$(BUILD),--buildtype=$(BUILDTYPE) -Db_lto=true)
 
 run: setup-build ## serve the starter model and show one prediction over HTTP (PORT=8080; ONCE=1: stop after it)
 	$(AGAIN) build

@@ -11,7 +11,7 @@ import pathlib
 import random
 import struct
 
-from common import (ROOT, figure, inproc, interleaved, median, need, nginx, report, slipway, spread, table, temporary,
+from common import (figure, inproc, interleaved, median, need, nginx, report, slipway, spread, table, temporary,
                     test_models, wrk, INPROC, SLIPWAY)
 
 

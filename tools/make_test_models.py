@@ -14,7 +14,6 @@ import json
 import pathlib
 
 import numpy as np
-import onnx
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
