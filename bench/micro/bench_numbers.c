@@ -61,6 +61,11 @@ static double small(size_t i) {
     return 0.02 * bell(i);
 }
 
+/* Needs an exponent, nearly always. */
+static double tiny(size_t i) {
+    return 1e-9 * bell(i);
+}
+
 /* Pixels less their mean, as some image models want them. */
 static double centred(size_t i) {
     return pixels(i) - (double)103.939F;
@@ -82,6 +87,7 @@ static const struct set sets[] = {
     {"float normal, python lines", SW_DTYPE_FP32, PYTHON, ",\n      ", bell},
     {"float normal, python rows", SW_DTYPE_FP32, PYTHON, ROWS, bell},
     {"float small, python ', '", SW_DTYPE_FP32, PYTHON, ", ", small},
+    {"float tiny, python", SW_DTYPE_FP32, PYTHON, ",", tiny},
     {"float centred, python", SW_DTYPE_FP32, PYTHON, ",", centred},
     {"float table, python", SW_DTYPE_FP32, PYTHON, ",", table},
     {"float pixels \"255.0\"", SW_DTYPE_FP32, PYTHON, ",", pixels},
@@ -161,8 +167,9 @@ static void read_library(struct sw_str text, enum sw_dtype dtype) {
             break;
         }
         char *next;
-        sum += dtype == SW_DTYPE_FP64 ? strtod(p, &next) : dtype == SW_DTYPE_FP32 ? (double)strtof(p, &next)
-                                                                                  : (double)strtol(p, &next, 10);
+        sum += dtype == SW_DTYPE_FP64   ? strtod(p, &next)
+               : dtype == SW_DTYPE_FP32 ? (double)strtof(p, &next)
+                                        : (double)strtol(p, &next, 10);
         p = next;
     }
     sink = sum;

@@ -65,8 +65,8 @@ SW_COLD static sw_status element_fault(struct reader *r) {
         found = "NaN or an infinity stands";
     }
     if (found) {
-        return sw_json_fail(json, TENSOR_FMT "element %zu: %s where %s of datatype %s should",
-                            SW_STR_ARG(t->name), r->done, found, wanted(t->dtype), sw_dtype_name(t->dtype));
+        return sw_json_fail(json, TENSOR_FMT "element %zu: %s where %s of datatype %s should", SW_STR_ARG(t->name),
+                            r->done, found, wanted(t->dtype), sw_dtype_name(t->dtype));
     }
     return sw_json_fail(json, TENSOR_FMT "element %zu: malformed JSON, not %s", SW_STR_ARG(t->name), r->done,
                         wanted(t->dtype));
@@ -272,9 +272,11 @@ static sw_status infer_row(struct inference *in, size_t *ret_count) {
 }
 
 static sw_status ragged(struct inference *in, uint32_t level, size_t got) {
-    return sw_json_fail(in->reader.json, TENSOR_FMT "element %zu: not rectangular: an array in dimension %u has %zu "
-                        "entries, the one before it has %lld", SW_STR_ARG(in->reader.t->name), in->reader.done, level,
-                        got, (long long)in->reader.t->shape[level]);
+    return sw_json_fail(in->reader.json,
+                        TENSOR_FMT "element %zu: not rectangular: an array in dimension %u has %zu "
+                                   "entries, the one before it has %lld",
+                        SW_STR_ARG(in->reader.t->name), in->reader.done, level, got,
+                        (long long)in->reader.t->shape[level]);
 }
 
 /* One array at `level`, brackets included. */

@@ -2,18 +2,24 @@
  * piece of machine code.
  *
  * Where one number ends is where the next begins: done naively, each waits for the one before it. So the separators
- * (commas and closing brackets) of some blocks of text are listed first, without a branch for each, and every number
- * between two of them is read on its own; that it ends at its separator is checked, and predicted. The last numbers of
- * the text, and whatever is laid out otherwise, go the plain way. */
+ * (commas, or the closing bracket) of 64 bytes are found first, and every number between two of them is read on its
+ * own; that it ends at its separator is checked, and predicted. The first and last numbers of the text, and whatever is
+ * laid out otherwise, go the plain way. */
 #include "tensor/json_run.h"
 
 #include "tensor/number_token.h"
 
-enum {
-    BLOCK = 64,      /* bytes searched for separators at a time */
-    LIST_ENOUGH = 64, /* separators: then the search stops */
-    LIST_MAX = LIST_ENOUGH + BLOCK,
-    SEARCH_MAX = 64 * BLOCK /* bytes searched for one list */
+#define APART __attribute__((noinline)) /* so that each hot loop has the registers to itself */
+
+enum { BLOCK = 64 };
+
+/* A piece of a run: `count` elements were stored; then either the text at `at` goes on with another element (MORE), or
+ * the run stops there (STOPPED), or that is no element (BAD). */
+enum state { MORE, STOPPED, BAD };
+struct piece {
+    const char *at;
+    size_t count;
+    enum state state;
 };
 
 SW_INLINE bool is_blank(char c) {
@@ -28,8 +34,12 @@ SW_INLINE const char *skip_blanks(const char *p, const char *end) {
 }
 
 /* The same where something that is no blank is known to follow, and 8 bytes are readable behind every blank. Spaces
- * behind the first blank are counted eight at a time. */
+ * behind the second blank are counted eight at a time. */
 SW_INLINE const char *skip_inner_blanks(const char *p) {
+    if (SW_LIKELY((unsigned char)*p > ' ') || !is_blank(*p)) {
+        return p;
+    }
+    p++;
     while (SW_UNLIKELY((unsigned char)*p <= ' ') && is_blank(*p)) {
         uint64_t others = sw_load_word(++p) ^ 0x2020202020202020u;
         p += others ? __builtin_ctzll(others) >> 3 : 8;
@@ -37,8 +47,9 @@ SW_INLINE const char *skip_inner_blanks(const char *p) {
     return p;
 }
 
-/* Bit i: byte p[i] is a comma (*ret_commas) or a closing bracket (*ret_brackets). 64 bytes are read. */
-SW_INLINE void find_in_block(const char *p, uint64_t *ret_commas, uint64_t *ret_brackets) {
+/* Bit i: byte p[i] is a comma, or the first closing bracket (*ret_bracket; nothing is marked behind it). 64 bytes are
+ * read. */
+SW_INLINE uint64_t find_separators(const char *p, uint64_t *ret_bracket) {
     uint64_t commas = 0, brackets = 0;
 #ifdef SW_SSE2
     for (int i = 0; i < 4; i++) {
@@ -56,96 +67,52 @@ SW_INLINE void find_in_block(const char *p, uint64_t *ret_commas, uint64_t *ret_
         brackets |= (b * 0x0102040810204080u >> 56) << (8 * i);
     }
 #endif
-    *ret_commas = commas;
-    *ret_brackets = brackets;
+    *ret_bracket = brackets & (0 - brackets);
+    return SW_UNLIKELY(brackets) ? (commas & (*ret_bracket - 1)) | *ret_bracket : commas;
 }
 
-/* Number of bits set; baseline x86-64 has no instruction for it. */
-SW_INLINE size_t count_bits(uint64_t v) {
-    v -= v >> 1 & 0x5555555555555555u;
-    v = (v & 0x3333333333333333u) + (v >> 2 & 0x3333333333333333u);
-    return ((v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u >> 56;
-}
-
-/* The separators behind p, as distances from it. */
-struct list {
-    size_t count;
-    bool closed; /* the last one is a bracket; the others are commas */
-    uint16_t at[LIST_MAX + 4];
-};
-
-/* Lists the separators up to the first bracket: at most `want`, and only what has SW_TOKEN_SLACK more bytes of text
- * behind it. */
-SW_INLINE void list_separators(const char *p, const char *end, size_t want, struct list *list) {
-    size_t enough = want < LIST_ENOUGH ? want : LIST_ENOUGH, n = 0;
-    list->closed = false;
-    for (size_t base = 0; n < enough && base < SEARCH_MAX && (size_t)(end - p) >= base + BLOCK + SW_TOKEN_SLACK;
-         base += BLOCK) {
-        uint64_t commas, brackets;
-        find_in_block(p + base, &commas, &brackets);
-        if (SW_UNLIKELY(brackets)) {
-            uint64_t first = brackets & (0 - brackets);
-            commas = (commas & (first - 1)) | first;
-            list->closed = true;
-        }
-        size_t found = count_bits(commas);
-        for (size_t i = 0; i < found; i += 4) { /* four at a time: how many there are is seldom mispredicted */
-            for (size_t k = 0; k < 4; k++) {
-                list->at[n + i + k] = (uint16_t)(base + (size_t)__builtin_ctzll(commas | (uint64_t)1 << 63));
-                commas &= commas - 1;
-            }
-        }
-        n += found;
-        if (list->closed) {
-            break;
-        }
+/* Element readers, three a data type. read_x: the byte behind the element at p, or NULL. token_x: reads the element that
+ * is all of [p, token_end), where SW_TOKEN_LEAD bytes of text are before its end and SW_TOKEN_SLACK behind; false when
+ * there is none or it is not of a usual form. slow_x: as read_x, for what token_x refused. */
+#define DEFINE_FLOAT(KIND, TYPE, READ, TOKEN, SLOW)                                                       \
+    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) {                        \
+        return READ(p, end, out);                                                                         \
+    }                                                                                                     \
+    SW_INLINE bool token_##KIND(const char *p, const char *token_end, TYPE *out) {                        \
+        return TOKEN(p, token_end, out);                                                                  \
+    }                                                                                                     \
+    SW_INLINE const char *slow_##KIND(const char *p, const char *token_end, const char *end, TYPE *out) { \
+        return SLOW(p, token_end, end, out);                                                              \
     }
-    list->closed = list->closed && n <= want;
-    list->count = n < want ? n : want;
-}
-
-/* Element readers, two a data type. read_x: the byte behind the element at p, or NULL. token_x: the same for an element
- * that probably ends at token_end, with SW_TOKEN_LEAD bytes of text before and SW_TOKEN_SLACK behind it. */
-#define DEFINE_FLOAT(KIND, TYPE, READ, CONVERT)                                                                 \
-    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) {                              \
-        return READ(p, end, out);                                                                               \
-    }                                                                                                           \
-    static __attribute__((noinline)) const char *other_##KIND(const char *p, const char *end, TYPE *out) {      \
-        return READ(p, end, out);                                                                               \
-    }                                                                                                           \
-    SW_INLINE const char *token_##KIND(const char *p, const char *token_end, const char *end, TYPE *out) {      \
-        struct sw_decimal d;                                                                                    \
-        if (SW_LIKELY(sw_scan_token(p, token_end, &d)) && SW_LIKELY(CONVERT(&d, p, token_end, out))) {          \
-            return token_end;                                                                                   \
-        }                                                                                                       \
-        return other_##KIND(p, end, out);                                                                       \
-    }
-#define DEFINE_INT(KIND, TYPE, MIN, MAX)                                                                        \
-    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) {                              \
-        int64_t value;                                                                                          \
-        p = sw_read_int(p, end, (MIN), (MAX), &value);                                                          \
-        if (SW_LIKELY(p)) {                                                                                     \
-            *out = (TYPE)value;                                                                                 \
-        }                                                                                                       \
-        return p;                                                                                               \
-    }                                                                                                           \
+#define DEFINE_INT(KIND, TYPE, MIN, MAX)                                           \
+    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) { \
+        int64_t value;                                                             \
+        p = sw_read_int(p, end, (MIN), (MAX), &value);                             \
+        if (SW_LIKELY(p)) {                                                        \
+            *out = (TYPE)value;                                                    \
+        }                                                                          \
+        return p;                                                                  \
+    }                                                                              \
     TOKEN_LIKE_ANY(KIND, TYPE)
-#define DEFINE_UINT(KIND, TYPE, MAX)                                                                            \
-    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) {                              \
-        uint64_t value;                                                                                         \
-        p = sw_read_uint(p, end, (MAX), &value);                                                                \
-        if (SW_LIKELY(p)) {                                                                                     \
-            *out = (TYPE)value;                                                                                 \
-        }                                                                                                       \
-        return p;                                                                                               \
-    }                                                                                                           \
+#define DEFINE_UINT(KIND, TYPE, MAX)                                               \
+    SW_INLINE const char *read_##KIND(const char *p, const char *end, TYPE *out) { \
+        uint64_t value;                                                            \
+        p = sw_read_uint(p, end, (MAX), &value);                                   \
+        if (SW_LIKELY(p)) {                                                        \
+            *out = (TYPE)value;                                                    \
+        }                                                                          \
+        return p;                                                                  \
+    }                                                                              \
     TOKEN_LIKE_ANY(KIND, TYPE)
-#define TOKEN_LIKE_ANY(KIND, TYPE)                                                                              \
-    SW_INLINE const char *token_##KIND(const char *p, const char *token_end, const char *end, TYPE *out) {      \
-        return read_##KIND(p, end, out);                                                                        \
+#define TOKEN_LIKE_ANY(KIND, TYPE)                                                                        \
+    SW_INLINE bool token_##KIND(const char *p, const char *token_end, TYPE *out) {                        \
+        return read_##KIND(p, token_end + SW_TOKEN_SLACK, out) == token_end;                              \
+    }                                                                                                     \
+    SW_INLINE const char *slow_##KIND(const char *p, const char *token_end, const char *end, TYPE *out) { \
+        return read_##KIND(p, end, out);                                                                  \
     }
-DEFINE_FLOAT(fp32, float, sw_read_float, sw_decimal_float)
-DEFINE_FLOAT(fp64, double, sw_read_double, sw_decimal_double)
+DEFINE_FLOAT(fp32, float, sw_read_float, sw_token_float, sw_token_float_slow)
+DEFINE_FLOAT(fp64, double, sw_read_double, sw_token_double, sw_token_double_slow)
 DEFINE_INT(int8, int8_t, INT8_MIN, INT8_MAX)
 DEFINE_INT(int16, int16_t, INT16_MIN, INT16_MAX)
 DEFINE_INT(int32, int32_t, INT32_MIN, INT32_MAX)
@@ -168,47 +135,56 @@ SW_INLINE const char *read_bool(const char *p, const char *end, uint8_t *out) {
 }
 TOKEN_LIKE_ANY(bool, uint8_t)
 
-/* A run alternates between the elements of one list of separators and, where there is no list, one plain element. An
- * element before a separator that does not read well there is either followed by blanks or at fault: the plain way
- * tells. */
-#define DEFINE_RUN(KIND, TYPE)                                                                                  \
-    static struct sw_json_run run_##KIND(const char *begin, const char *p, const char *end, void *data,         \
-                                         size_t room) {                                                         \
-        TYPE *out = data;                                                                                       \
-        size_t i = 0;                                                                                           \
-        struct list list;                                                                                       \
-        for (;;) {                                                                                              \
-            list_separators(p, end, p - begin >= SW_TOKEN_LEAD ? room - i : 0, &list);                          \
-            const char *start = p;                                                                              \
-            for (size_t k = 0; k < list.count; k++) {                                                           \
-                const char *separator = start + list.at[k];                                                     \
-                p = skip_inner_blanks(p);                                                                       \
-                const char *next = token_##KIND(p, separator, end, &out[i]);                                    \
-                if (SW_UNLIKELY(next != separator) &&                                                           \
-                    (!next || skip_blanks(next, end) != separator)) {                                           \
-                    return (struct sw_json_run){next ? skip_blanks(next, end) : p, i + (next != NULL), !next};  \
-                }                                                                                               \
-                i++;                                                                                            \
-                p = separator + 1;                                                                              \
-            }                                                                                                   \
-            if (list.closed || i == room) {                                                                     \
-                return (struct sw_json_run){p - 1, i, false};                                                   \
-            }                                                                                                   \
-            if (list.count) {                                                                                   \
-                continue;                                                                                       \
-            }                                                                                                   \
-            p = skip_blanks(p, end);                                                                            \
-            const char *next = read_##KIND(p, end, &out[i]);                                                    \
-            if (SW_UNLIKELY(!next)) {                                                                           \
-                return (struct sw_json_run){p, i, true};                                                        \
-            }                                                                                                   \
-            i++;                                                                                                \
-            p = skip_blanks(next, end);                                                                         \
-            if (SW_UNLIKELY(p == end || *p != ',') || i == room) {                                              \
-                return (struct sw_json_run){p, i, false};                                                       \
-            }                                                                                                   \
-            p++;                                                                                                \
-        }                                                                                                       \
+/* plain_x: element by element, up to one that begins at or behind `until`.
+ *
+ * fast_x: the elements between separators, as long as a block of text with enough behind it is left. An element that is
+ * not all of the text up to its separator is either odd or followed by blanks or at fault; other_x finds out.
+ *
+ * Both read at least one and at most `room` elements, except that fast_x may read none. */
+#define DEFINE_RUN(KIND, TYPE)                                                                                \
+    static APART struct piece plain_##KIND(const char *p, const char *until, const char *end, void *data,     \
+                                           size_t room) {                                                     \
+        TYPE *out = data;                                                                                     \
+        for (size_t i = 0;;) {                                                                                \
+            p = skip_blanks(p, end);                                                                          \
+            const char *next = read_##KIND(p, end, &out[i]);                                                  \
+            if (SW_UNLIKELY(!next)) {                                                                         \
+                return (struct piece){p, i, BAD};                                                             \
+            }                                                                                                 \
+            i++;                                                                                              \
+            p = skip_blanks(next, end);                                                                       \
+            if (SW_UNLIKELY(p == end || *p != ',') || i == room) {                                            \
+                return (struct piece){p, i, STOPPED};                                                         \
+            }                                                                                                 \
+            p++;                                                                                              \
+            if (p >= until) {                                                                                 \
+                return (struct piece){p, i, MORE};                                                            \
+            }                                                                                                 \
+        }                                                                                                     \
+    } static APART bool other_##KIND(const char *p, const char *separator, const char *end, TYPE *out) {      \
+        const char *next = slow_##KIND(p, separator, end, out);                                               \
+        return next && skip_blanks(next, end) == separator;                                                   \
+    }                                                                                                         \
+    static APART struct piece fast_##KIND(const char *p, const char *end, void *data, size_t room) {          \
+        TYPE *out = data, *const stop = out + room;                                                           \
+        for (const char *block = p; end - block >= BLOCK + SW_TOKEN_SLACK; block += BLOCK) {                  \
+            uint64_t bracket, separators = find_separators(block, &bracket);                                  \
+            for (; separators; separators &= separators - 1) {                                                \
+                const char *separator = block + __builtin_ctzll(separators);                                  \
+                p = skip_inner_blanks(p);                                                                     \
+                if (SW_UNLIKELY(!token_##KIND(p, separator, out)) && !other_##KIND(p, separator, end, out)) { \
+                    return (struct piece){p, (size_t)(out - (TYPE *)data), MORE};                             \
+                }                                                                                             \
+                p = separator + 1;                                                                            \
+                if (SW_UNLIKELY(++out == stop)) {                                                             \
+                    return (struct piece){separator, room, STOPPED};                                          \
+                }                                                                                             \
+            }                                                                                                 \
+            if (SW_UNLIKELY(bracket)) {                                                                       \
+                return (struct piece){p - 1, (size_t)(out - (TYPE *)data), STOPPED};                          \
+            }                                                                                                 \
+        }                                                                                                     \
+        return (struct piece){p, (size_t)(out - (TYPE *)data), MORE};                                         \
     }
 DEFINE_RUN(bool, uint8_t)
 DEFINE_RUN(uint8, uint8_t)
@@ -222,23 +198,36 @@ DEFINE_RUN(int64, int64_t)
 DEFINE_RUN(fp32, float)
 DEFINE_RUN(fp64, double)
 
+static const struct kind {
+    struct piece (*plain)(const char *p, const char *until, const char *end, void *data, size_t room);
+    struct piece (*fast)(const char *p, const char *end, void *data, size_t room);
+} kinds[SW_DTYPE_COUNT] = {
+    [SW_DTYPE_BOOL] = {plain_bool, fast_bool},       [SW_DTYPE_UINT8] = {plain_uint8, fast_uint8},
+    [SW_DTYPE_UINT16] = {plain_uint16, fast_uint16}, [SW_DTYPE_UINT32] = {plain_uint32, fast_uint32},
+    [SW_DTYPE_UINT64] = {plain_uint64, fast_uint64}, [SW_DTYPE_INT8] = {plain_int8, fast_int8},
+    [SW_DTYPE_INT16] = {plain_int16, fast_int16},    [SW_DTYPE_INT32] = {plain_int32, fast_int32},
+    [SW_DTYPE_INT64] = {plain_int64, fast_int64},    [SW_DTYPE_FP32] = {plain_fp32, fast_fp32},
+    [SW_DTYPE_FP64] = {plain_fp64, fast_fp64},
+};
+
+/* Plain until enough text lies behind, then fast until too little lies ahead, then plain. */
 struct sw_json_run sw_json_read_run(const char *begin, const char *p, const char *end, enum sw_dtype dtype, void *data,
                                     size_t room) {
-    SW_ASSERT(room > 0);
-    switch (dtype) {
-    case SW_DTYPE_BOOL: return run_bool(begin, p, end, data, room);
-    case SW_DTYPE_UINT8: return run_uint8(begin, p, end, data, room);
-    case SW_DTYPE_UINT16: return run_uint16(begin, p, end, data, room);
-    case SW_DTYPE_UINT32: return run_uint32(begin, p, end, data, room);
-    case SW_DTYPE_UINT64: return run_uint64(begin, p, end, data, room);
-    case SW_DTYPE_INT8: return run_int8(begin, p, end, data, room);
-    case SW_DTYPE_INT16: return run_int16(begin, p, end, data, room);
-    case SW_DTYPE_INT32: return run_int32(begin, p, end, data, room);
-    case SW_DTYPE_INT64: return run_int64(begin, p, end, data, room);
-    case SW_DTYPE_FP32: return run_fp32(begin, p, end, data, room);
-    case SW_DTYPE_FP64: return run_fp64(begin, p, end, data, room);
-    default: break;
+    const struct kind *kind = &kinds[dtype];
+    SW_ASSERT(room > 0 && kind->fast);
+    size_t size = sw_dtype_size(dtype);
+    struct piece done = {p, 0, MORE};
+    if (SW_UNLIKELY(p - begin < SW_TOKEN_LEAD)) {
+        done = kind->plain(p, end - begin > SW_TOKEN_LEAD ? begin + SW_TOKEN_LEAD : end, end, data, room);
     }
-    SW_ASSERT(!"a data type that JSON carries");
-    return (struct sw_json_run){p, 0, true};
+    size_t count = done.count;
+    if (done.state == MORE) {
+        done = kind->fast(done.at, end, (char *)data + count * size, room - count);
+        count += done.count;
+    }
+    if (done.state == MORE) {
+        done = kind->plain(done.at, end, end, (char *)data + count * size, room - count);
+        count += done.count;
+    }
+    return (struct sw_json_run){done.at, count, done.state == BAD};
 }

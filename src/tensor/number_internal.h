@@ -49,7 +49,8 @@ SW_INLINE uint64_t sw_nondigits(uint64_t v) {
 SW_INLINE uint64_t sw_eight_digits(uint64_t v) {
     v = v * 2561 >> 8; /* every second byte: ten times itself and the next */
     return (((v & 0x000000ff000000ffu) * 0x000f424000000064u) +
-            (((v >> 16) & 0x000000ff000000ffu) * 0x0000271000000001u)) >> 32;
+            (((v >> 16) & 0x000000ff000000ffu) * 0x0000271000000001u)) >>
+           32;
 }
 
 /* Appends the digits at p to *value, which wraps when there are too many; returns the byte behind them. */
@@ -133,19 +134,49 @@ SW_INLINE const char *sw_scan_number(const char *p, const char *end, struct sw_d
 bool sw_decimal_float_hard(struct sw_decimal d, const char *text, const char *text_end, float *ret);
 bool sw_decimal_double_hard(struct sw_decimal d, const char *text, const char *text_end, double *ret);
 
-/* Clinger's fast path: digits and power of ten are both exact doubles, so that one operation rounds correctly. */
-SW_INLINE bool sw_decimal_double(const struct sw_decimal *d, const char *text, const char *text_end, double *ret) {
-    if (SW_LIKELY(d->digits <= (uint64_t)1 << 53 && (uint64_t)(d->exponent + 22) <= 44)) {
-        double value = (double)(int64_t)d->digits;
-        value = SW_LIKELY(d->exponent <= 0) ? value / sw_power_double[-d->exponent]
-                                            : value * sw_power_double[d->exponent];
-        uint64_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        bits |= (uint64_t)d->negative << 63;
-        memcpy(ret, &bits, sizeof bits);
-        return true;
+/* Clinger's fast path: digits and power of ten are both exact doubles, so that one operation rounds correctly. false:
+ * they are not. The exponent is not negative. */
+SW_INLINE bool sw_decimal_double_exact(const struct sw_decimal *d, uint64_t *ret) {
+    if (d->digits > (uint64_t)1 << 53 || d->exponent > 22) {
+        return false;
     }
-    return sw_decimal_double_hard(*d, text, text_end, ret);
+    double value = (double)(int64_t)d->digits * sw_power_double[d->exponent];
+    memcpy(ret, &value, sizeof value);
+    return true;
+}
+
+/* Eisel-Lemire for a negative exponent of at least -290, so that the result is normal, with the first multiplication
+ * only. false: that does not decide, once in 512 times. */
+SW_INLINE bool sw_decimal_double_near(const struct sw_decimal *d, uint64_t *ret) {
+    uint64_t digits = d->digits | (d->digits == 0);
+    int leading = __builtin_clzll(digits);
+    unsigned __int128 product = (unsigned __int128)(digits << leading) * sw_power_table[d->exponent - SW_POWER_MIN][0];
+    uint64_t high = (uint64_t)(product >> 64);
+    if (SW_UNLIKELY((high & 0x1ff) == 0x1ff) || SW_UNLIKELY((uint64_t)product <= 1)) {
+        return false;
+    }
+    int top = (int)(high >> 63);
+    uint64_t mantissa = high >> (top + 9); /* 54 bits: hidden bit in front, rounding bit behind */
+    int64_t exponent = ((217706 * d->exponent) >> 16) + 63 + top - leading + 1023;
+    uint64_t bits = ((uint64_t)(exponent - 1) << 52) + ((mantissa + 1) >> 1); /* the hidden bit adds the 1 */
+    *ret = bits & (0 - (uint64_t)(d->digits != 0));
+    return true;
+}
+
+/* The exponent is at least -290. false: not decided. */
+SW_INLINE bool sw_decimal_double_likely(const struct sw_decimal *d, double *ret) {
+    uint64_t bits;
+    if (SW_UNLIKELY(!(d->exponent < 0 ? sw_decimal_double_near(d, &bits) : sw_decimal_double_exact(d, &bits)))) {
+        return false;
+    }
+    bits |= (uint64_t)d->negative << 63;
+    memcpy(ret, &bits, sizeof bits);
+    return true;
+}
+
+SW_INLINE bool sw_decimal_double(const struct sw_decimal *d, const char *text, const char *text_end, double *ret) {
+    return (SW_LIKELY(d->exponent >= -290 && !d->cut) && SW_LIKELY(sw_decimal_double_likely(d, ret))) ||
+           sw_decimal_double_hard(*d, text, text_end, ret);
 }
 
 /* Powers of ten of which a product with 64-bit digits can be a float, each rounded to a double. */
@@ -155,19 +186,26 @@ SW_HIDDEN extern const double sw_power_float[SW_FLOAT_POWER_MAX - SW_FLOAT_POWER
 /* A float by way of a double that need not be exact. Digits and power are each rounded once (relative error at most
  * 2^-53), and so is their product: altogether the double lies less than 4 of its own last places off. Rounding it to
  * 24 bits gives what rounding the decimal gives unless a point halfway between two floats lies between the two, and
- * these points end in 1 and 28 zeros: within 3 places of one, and for what is no normal float, the hard way. */
+ * these points end in 1 and 28 zeros. false: within 3 places of one, or digits of 64 bits.
+ *
+ * d->exponent is one of the table above, and the result 0 or a normal float, as is sure for SW_FLOAT_SAFE. */
+#define SW_FLOAT_SAFE(exponent) ((exponent) >= -37 && (exponent) <= 19)
+SW_INLINE bool sw_decimal_float_near(const struct sw_decimal *d, double *ret) {
+    double value = (double)(int64_t)d->digits * sw_power_float[d->exponent - SW_FLOAT_POWER_MIN];
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bool clear = (int64_t)d->digits >= 0 && ((bits - (0x10000000 - 3)) & 0x1fffffff) > 6;
+    bits |= (uint64_t)d->negative << 63;
+    memcpy(ret, &bits, sizeof bits);
+    return SW_LIKELY(clear);
+}
+
 SW_INLINE bool sw_decimal_float(const struct sw_decimal *d, const char *text, const char *text_end, float *ret) {
-    const uint64_t smallest = 0x3810000000000000u, overflow = 0x47effffff0000000u; /* 2^-126, 2^128 - 2^103 */
-    if (SW_LIKELY((uint64_t)(d->exponent - SW_FLOAT_POWER_MIN) <= SW_FLOAT_POWER_MAX - SW_FLOAT_POWER_MIN) &&
-        SW_LIKELY((int64_t)d->digits >= 0 && !d->cut)) {
-        double value = (double)(int64_t)d->digits * sw_power_float[d->exponent - SW_FLOAT_POWER_MIN];
-        uint64_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        bool abnormal = (bits - smallest >= overflow - smallest) & (d->digits != 0);
-        bool close = ((bits - (0x10000000 - 3)) & 0x1fffffff) <= 6;
-        if (SW_LIKELY(!(abnormal | close))) {
-            bits |= (uint64_t)d->negative << 63;
-            memcpy(&value, &bits, sizeof value);
+    double value;
+    if (SW_LIKELY(d->exponent >= SW_FLOAT_POWER_MIN && d->exponent <= SW_FLOAT_POWER_MAX && !d->cut) &&
+        SW_LIKELY(sw_decimal_float_near(d, &value))) {
+        double size = __builtin_fabs(value);
+        if (SW_LIKELY((size >= 0x1p-126 && size <= 0x1.fffffep127) || d->digits == 0)) {
             *ret = (float)value;
             return true;
         }

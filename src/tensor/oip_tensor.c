@@ -1,8 +1,8 @@
 /* Reading tensors as the Open Inference Protocol writes them. See oip_tensor.h.
  *
  * The fields of a tensor come in any order. `data` is read as soon as name, datatype and shape are known, which is at
- * once in the order that all known clients use; when it comes earlier it is skipped, and read at the end of the object
- * through a second cursor. */
+ * once in the order that all known clients use; when it comes earlier it is passed over, and read (and so checked) at
+ * the end of the object through a second cursor. */
 #include "tensor/oip_tensor.h"
 
 #include "tensor/binary.h"
@@ -17,7 +17,7 @@ struct object {
     unsigned seen;        /* enum field */
     bool has_binary_size; /* parameters.binary_data_size */
     uint64_t binary_size;
-    bool base64;          /* parameters.content_type */
+    bool base64; /* parameters.content_type */
     bool data_done;
     struct sw_json data; /* cursor at `data`, when it was skipped */
 };
@@ -31,8 +31,7 @@ static sw_status read_shape(struct sw_json *json, struct sw_tensor *t) {
             break;
         }
         if (t->rank == SW_RANK_MAX) {
-            return sw_json_fail(json, TENSOR_FMT "shape has more than %d dimensions", SW_STR_ARG(t->name),
-                                SW_RANK_MAX);
+            return sw_json_fail(json, TENSOR_FMT "shape has more than %d dimensions", SW_STR_ARG(t->name), SW_RANK_MAX);
         }
         int64_t size;
         SW_TRY(sw_json_i64(json, &size));
@@ -44,8 +43,7 @@ static sw_status read_shape(struct sw_json *json, struct sw_tensor *t) {
     if (!sw_shape_count(t->shape, t->rank, &t->count)) {
         char text[128];
         return sw_json_fail(json, TENSOR_FMT "shape %s has more than %llu elements", SW_STR_ARG(t->name),
-                            sw_shape_format(t->shape, t->rank, text, sizeof text),
-                            (unsigned long long)SW_ELEMENTS_MAX);
+                            sw_shape_format(t->shape, t->rank, text, sizeof text), (unsigned long long)SW_ELEMENTS_MAX);
     }
     return SW_OK;
 }
@@ -96,7 +94,6 @@ static sw_status read_parameters(struct sw_json *json, struct object *o) {
     }
 }
 
-/* Refuses what the model cannot take, before anything is allocated for it. */
 /* "a, b, c" in the buffer, cut when too long; returns the buffer. */
 static const char *known_names(const struct sw_tensor_specs *specs, char *buffer, size_t size) {
     size_t used = 0;
@@ -107,6 +104,7 @@ static const char *known_names(const struct sw_tensor_specs *specs, char *buffer
     return buffer;
 }
 
+/* Refuses what the model cannot take, before anything is allocated for it. */
 static sw_status check_spec(struct sw_json *json, const struct sw_tensor_specs *specs, const struct sw_tensor *t) {
     if (!specs) {
         return SW_OK;
@@ -134,6 +132,35 @@ static sw_status read_data(struct sw_json *json, const struct sw_tensor_specs *s
     SW_TRY(sw_tensor_alloc(&o->t, json->arena, o->t.name, o->t.dtype, o->t.shape, o->t.rank, json->err));
     SW_TRY(sw_json_read_data(json, &o->t));
     o->data_done = true;
+    return SW_OK;
+}
+
+/* Passes over `data` that is to be read later. Arrays without strings and objects are judged by their brackets alone:
+ * whatever else stands between them meets the reader later, and that accepts an array only up to the same bracket. */
+static sw_status pass_data(struct sw_json *json) {
+    const char *p = json->p, *end = json->end;
+    if (sw_json_peek(json) != '[') {
+        return sw_json_skip(json);
+    }
+    const char *quote = memchr(p, '"', (size_t)(end - p));
+    end = quote ? quote : end; /* a string in it would be a quote before its end */
+    size_t open = 0;
+    do {
+        const char *close = memchr(p, ']', (size_t)(end - p));
+        if (!close) {
+            return sw_json_skip(json);
+        }
+        while ((p = memchr(p, '[', (size_t)(close - p)))) {
+            p++;
+            open++;
+        }
+        p = close + 1;
+        open--;
+    } while (open > 0);
+    if (memchr(json->p, '{', (size_t)(p - json->p))) {
+        return sw_json_skip(json);
+    }
+    json->p = p;
     return SW_OK;
 }
 
@@ -167,7 +194,7 @@ static sw_status read_field(struct sw_json *json, const struct sw_tensor_specs *
             return read_data(json, specs, o);
         }
         o->data = *json;
-        return sw_json_skip(json);
+        return pass_data(json);
     default: return sw_json_skip(json);
     }
 }
@@ -217,6 +244,9 @@ static sw_status finish(struct sw_json *json, const struct sw_tensor_specs *spec
     } needed[] = {{FIELD_NAME, "name"}, {FIELD_DATATYPE, "datatype"}, {FIELD_SHAPE, "shape"}};
     for (size_t i = 0; i < SW_COUNTOF(needed); i++) {
         if (!(o->seen & needed[i].field)) {
+            if ((o->seen & FIELD_DATA) && !o->data_done) {
+                SW_TRY(sw_json_skip(&o->data)); /* malformed JSON is the graver fault */
+            }
             return sw_json_fail(json, TENSOR_FMT "\"%s\" is missing", SW_STR_ARG(o->t.name), needed[i].key);
         }
     }
