@@ -13,7 +13,7 @@ export PYTHON
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build run test unit scenario bench docs lint format fuzz fuzz-requests check-asan check-tsan check-fault clean
+.PHONY: help setup build run test unit scenario interop bench docs lint format fuzz fuzz-requests check-asan check-tsan check-fault clean
 
 # Targets begin with their set-up and then call make again, so that the set-up is over, under -j too, before the rest.
 AGAIN = @$(MAKE) --no-print-directory NO_SETUP=1
@@ -60,6 +60,10 @@ unit: setup-build-test ## unit tests, and the check of include directions
 scenario: setup-build-test ## tests of the real binary, of golden numbers and of the set-up
 	$(AGAIN) build
 	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/setup tests/golden tests/scenario | tee $(BUILD)/scenario.log
+
+interop: setup-build-test ## tests with clients of others, as far as they are installed (PYTHON=venv/bin/python)
+	$(AGAIN) build
+	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/interop
 
 bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-process loop: see bench/README.md
 	$(AGAIN) build

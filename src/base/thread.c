@@ -87,6 +87,10 @@ void sw_epoch_wait(void) {
     }
 }
 
+void sw_thread_set_nice(int nice) {
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice);
+}
+
 struct start {
     void *(*fn)(void *);
     void *arg;
@@ -99,8 +103,7 @@ static void *run(void *arg) {
     sw_free(arg);
     pthread_setname_np(pthread_self(), start.name);
     if (start.nice > 0) {
-        /* On Linux the nice value belongs to the thread. Failing to lower it costs only fairness. */
-        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), start.nice);
+        sw_thread_set_nice(start.nice);
     }
     return start.fn(start.arg);
 }

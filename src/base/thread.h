@@ -16,6 +16,10 @@
 SW_MUST_CHECK sw_status sw_thread_start(pthread_t *ret_thread, const char *name, int nice, void *(*fn)(void *),
                                         void *arg, struct sw_error *err);
 
+/* Lowers the calling thread's priority to this nice value. On Linux the value belongs to the thread. Where it is refused
+ * nothing changes, which costs only fairness. */
+void sw_thread_set_nice(int nice);
+
 /* A small dense number of the calling thread, < SW_THREADS_MAX, given at first use and taken back when the thread
  * ends: shards of counters are indexed by it. */
 enum { SW_THREADS_MAX = 256 };

@@ -42,7 +42,7 @@ bool sw_cli_colours(FILE *file) {
 }
 
 void sw_cli_print_json(FILE *file, json_t *json) {
-    json_dumpf(json, file, JSON_INDENT(2));
+    json_dumpf(json, file, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     fputc('\n', file);
 }
 

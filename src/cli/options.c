@@ -157,7 +157,7 @@ static sw_status take_option(struct sw_args *args, int argc, char *const *argv, 
 static sw_status check_count(const struct sw_args *args, struct sw_error *err) {
     const struct sw_command *command = args->command;
     if (args->positional_count < command->positional_min) {
-        return sw_fail(err, SW_E_USAGE, "an argument is missing");
+        return sw_fail(err, SW_E_USAGE, "%s is missing", command->positional);
     }
     if (args->positional_count > command->positional_max) {
         return sw_fail(err, SW_E_USAGE, "one argument too many: '%s'", args->positional[command->positional_max]);

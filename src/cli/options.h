@@ -46,6 +46,7 @@ struct sw_command {
     const char *summary;
     const char *description;
     const char *usage;
+    const char *positional; /* the arguments as the usage has them: "PATH" */
     size_t positional_min, positional_max;
     const struct sw_option *options;
     size_t option_count;

@@ -135,7 +135,11 @@ static sw_status start(struct serve *s, struct sw_error *err) {
 static void begin_serving(struct serve *s) {
     uint64_t took_ms = (sw_now_ns(sw_clock_system()) - s->start_ns) / 1000000;
     s->state = SERVING;
+    sw_repository_yield_to_requests(sw_app_repository(s->app));
     sw_memory_trim();
+    if (sw_loads_count(s->loads) == 0) {
+        sw_log(SW_LOG_WARN, "no model to serve; name one on the command line, or a folder with --models-dir");
+    }
     sw_log(SW_LOG_INFO, "ready", SW_F_INT("models", sw_loads_ready_count(s->loads)),
            SW_F_INT("unavailable", sw_loads_count(s->loads) - sw_loads_ready_count(s->loads)),
            SW_F_INT("start_ms", took_ms), SW_F_INT("resident_bytes", sw_memory_resident()));

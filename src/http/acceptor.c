@@ -75,8 +75,8 @@ static sw_status bind_address(struct sw_http_server *server, struct sw_error *er
     }
     const char *open = brackets ? "[" : "", *close = brackets ? "]" : "";
     if (saved == EADDRINUSE) {
-        return sw_fail(err, SW_E_IO, "address %s%s%s:%s is in use by another process", open, options->host, close,
-                       port);
+        return sw_fail(err, SW_E_IO, "address %s%s%s:%s is in use by another process; choose another port", open,
+                       options->host, close, port);
     }
     return sw_fail(err, SW_E_IO, "address %s%s%s:%s cannot be listened on: %s", open, options->host, close, port,
                    strerror(saved));

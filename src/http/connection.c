@@ -151,7 +151,8 @@ static sw_status check_header_size(const struct sw_http_connection *c, struct sw
     return SW_OK;
 }
 
-static void add_allow(struct sw_http_exchange *x, unsigned allowed) {
+/* Adds the Allow header, and fails with its words. */
+static sw_status refuse_method(struct sw_http_exchange *x, unsigned allowed, struct sw_error *err) {
     struct sw_buf buf;
     sw_buf_init_arena(&buf, &x->arena, 256);
     for (enum sw_http_method method = SW_HTTP_GET; method < SW_HTTP_OTHER; method++) {
@@ -159,9 +160,11 @@ static void add_allow(struct sw_http_exchange *x, unsigned allowed) {
             sw_buf_printf(&buf, "%s%s", buf.len ? ", " : "", sw_http_method_name(method));
         }
     }
-    if (!buf.failed && buf.len) {
-        sw_http_add_header(x, "Allow", buf.data);
+    if (buf.failed || !buf.len) {
+        return sw_fail(err, SW_E_METHOD_NOT_ALLOWED, SW_STR_FMT " does not take this method", SW_STR_ARG(x->path));
     }
+    sw_http_add_header(x, "Allow", buf.data);
+    return sw_fail(err, SW_E_METHOD_NOT_ALLOWED, SW_STR_FMT " takes only %s", SW_STR_ARG(x->path), buf.data);
 }
 
 static sw_status find_route(struct sw_http_exchange *x, struct sw_error *err) {
@@ -171,9 +174,7 @@ static sw_status find_route(struct sw_http_exchange *x, struct sw_error *err) {
         return SW_OK;
     }
     if (allowed) {
-        add_allow(x, allowed);
-        return sw_fail(err, SW_E_METHOD_NOT_ALLOWED, SW_STR_FMT " cannot be asked for with this method",
-                       SW_STR_ARG(x->path));
+        return refuse_method(x, allowed, err);
     }
     return sw_fail(err, SW_E_NOT_FOUND, "there is no route " SW_STR_FMT, SW_STR_ARG(x->path));
 }

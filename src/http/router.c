@@ -3,8 +3,9 @@
  * A path "/v1/models/{model}:predict" has the segments "v1", "models", "{model}:predict"; "/" has one empty segment. A
  * node's children are literals, then parameters with a suffix (":predict"), then at most one bare parameter, and are
  * tried in that order, so a literal wins over a parameter; when a branch turns out to have no route for the method,
- * the search goes back and tries the next one. The depth is that of the table, and a node has few parameter children,
- * so the work for one path is bounded by the table and not by the request.
+ * the search goes back and tries the next one. A path that ends in a verb is not tried as a plain name, however:
+ * "m:predict" with another method is a wrong method and not a model of that name. The depth is that of the table, and
+ * a node has few parameter children, so the work for one path is bounded by the table and not by the request.
  *
  * Paths are matched as they were sent: "//" is an empty segment and "." and ".." are ordinary ones. A parameter takes
  * at least one byte. Only parameters are percent-decoded.
@@ -174,11 +175,18 @@ static const struct sw_route *walk(const struct node *node, struct sw_str rest, 
         struct sw_str suffix = node->parameters[i].text;
         if (segment.len > suffix.len && sw_str_ends(segment, suffix)) {
             struct sw_str raw = {segment.data, segment.len - suffix.len};
+            unsigned before = search->allowed;
+            search->allowed = 0;
             route = enter(node->parameters[i].target, rest, depth + 1, search);
             /* Parameters are filled in on the way back, when the branch is known to be the right one. */
             if (route && !decode(raw, search->arena, &search->params[depth])) {
                 search->failed = true;
                 return NULL;
+            }
+            bool known = search->allowed != 0;
+            search->allowed |= before;
+            if (known && suffix.len) {
+                break;
             }
         }
     }

@@ -206,10 +206,13 @@ static sw_status compare(struct golden *g, const struct sw_tensor *want, const s
     }
     for (size_t i = 0; i < want->count; i++) {
         if (!element_equal(want, got, i, g->tolerance)) {
-            return sw_fail(g->err, SW_E_GOLDEN_MISMATCH,
-                           "output '" SW_STR_FMT "', element %zu: expected %s, got %s (tolerance %g)",
+            char tolerance[48] = "";
+            if (is_floating(want->dtype)) {
+                snprintf(tolerance, sizeof tolerance, " (tolerance %g)", g->tolerance);
+            }
+            return sw_fail(g->err, SW_E_GOLDEN_MISMATCH, "output '" SW_STR_FMT "', element %zu: expected %s, got %s%s",
                            SW_STR_ARG(want->name), i, element_text(want, i, a, sizeof a),
-                           element_text(got, i, b, sizeof b), g->tolerance);
+                           element_text(got, i, b, sizeof b), tolerance);
         }
     }
     return SW_OK;

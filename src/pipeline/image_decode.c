@@ -40,6 +40,17 @@ static bool has_at(struct sw_str s, size_t at, const char *magic, size_t n) {
     return s.len >= at + n && memcmp(s.data + at, magic, n) == 0;
 }
 
+/* Does it begin as one of the formats does in base64? A common slip of callers who send pictures in JSON. */
+static bool is_base64(struct sw_str s) {
+    static const char *const begins[] = {"iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "data:image/"};
+    for (size_t i = 0; i < SW_COUNTOF(begins); i++) {
+        if (sw_str_starts(s, sw_str_of(begins[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 sw_status sw_image_decode(struct sw_str encoded, const struct sw_image_limits *limits, struct sw_image *ret,
                           struct sw_error *err) {
     static const struct {
@@ -75,7 +86,8 @@ sw_status sw_image_decode(struct sw_str encoded, const struct sw_image_limits *l
         *ret = image;
         return SW_OK;
     }
-    return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "unknown format; PNG, JPEG, WebP, GIF and BMP are taken");
+    return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "unknown format; PNG, JPEG, WebP, GIF and BMP are taken%s",
+                   is_base64(encoded) ? "; this looks like base64: send {\"b64\": \"...\"} to the predict route" : "");
 }
 
 static uint8_t over(uint32_t value, uint32_t alpha, uint32_t background) {

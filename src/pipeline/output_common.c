@@ -20,6 +20,24 @@ sw_status sw_output_tensor(struct sw_tensor_set *set, const char *step, const ch
     return SW_OK;
 }
 
+/* "p FP32 [-1,3], q INT64 [-1]", as many as there is room for. */
+static const char *list_specs(const struct sw_tensor_specs *specs, char *ret, size_t size) {
+    size_t at = 0;
+    ret[0] = 0;
+    for (size_t i = 0; i < specs->count; i++) {
+        const struct sw_tensor_spec *spec = &specs->items[i];
+        char shape[128];
+        int n = snprintf(ret + at, size - at, "%s%s %s %s", i ? ", " : "", spec->name, sw_dtype_name(spec->dtype),
+                         sw_shape_format(spec->shape, spec->rank, shape, sizeof shape));
+        if (n < 0 || (size_t)n >= size - at) {
+            ret[at] = 0;
+            break;
+        }
+        at += (size_t)n;
+    }
+    return ret;
+}
+
 sw_status sw_specs_choose(const struct sw_tensor_specs *specs, const char *path, const char *name,
                           bool (*fits)(const struct sw_tensor_spec *spec, const void *arg), const void *arg,
                           const char *wanted, size_t *ret, struct sw_error *err) {
@@ -50,7 +68,9 @@ sw_status sw_specs_choose(const struct sw_tensor_specs *specs, const char *path,
         return sw_fail(err, SW_E_MODEL_INVALID, "%s: %zu tensors fit (%s); name one with %s.tensor", path, fitting,
                        wanted, path);
     }
-    return sw_fail(err, SW_E_MODEL_INVALID, "%s: no tensor fits; wanted: %s", path, wanted);
+    char there[256];
+    return sw_fail(err, SW_E_MODEL_INVALID, "%s: no tensor fits; wanted: %s; there is: %s", path, wanted,
+                   list_specs(specs, there, sizeof there));
 }
 
 sw_status sw_specs_add(struct sw_tensor_specs *specs, const char *path, const char *name, enum sw_dtype dtype,

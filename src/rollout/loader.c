@@ -12,6 +12,7 @@
  * A reload keeps READY throughout: the old model serves until the new one is published, and goes on serving when the
  * new one cannot be loaded. */
 #include "base/memory.h"
+#include "base/thread.h"
 #include "rollout/repository_internal.h"
 
 static struct snapshot *set_state(struct sw_repository *repository, struct version *version, enum sw_model_state state,
@@ -258,8 +259,13 @@ static void run_job(struct sw_repository *repository, struct job *job) {
 
 void *loader_run(void *arg) {
     struct sw_repository *repository = arg;
+    bool yielding = false;
     void *item;
     while ((item = sw_queue_pop(repository->jobs))) {
+        if (!yielding && atomic_load(&repository->yielding)) {
+            yielding = true;
+            sw_thread_set_nice(19);
+        }
         if (item == &repository->wake) {
             /* Before the list is read: a release after this queues the address again. An exchange, not a store, so that
              * what a releaser that saw `true` put on the list is visible here. */

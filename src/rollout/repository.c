@@ -357,6 +357,10 @@ void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, 
     pthread_mutex_unlock(&repository->control);
 }
 
+void sw_repository_yield_to_requests(struct sw_repository *repository) {
+    atomic_store(&repository->yielding, true);
+}
+
 bool sw_repository_ready(struct sw_repository *repository) {
     bool ready = true;
     pthread_mutex_lock(&repository->control);

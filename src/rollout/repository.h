@@ -1,7 +1,7 @@
 /* The models being served: names, versions, their states, and the routing snapshot.
  *
  * Requests read an immutable snapshot through one atomic load (base/thread.h, epochs). Load and unload are jobs of one
- * loader thread (nice 10), which builds a model, publishes a new snapshot, waits until no reader holds the old one and
+ * loader thread (nice 10 for the first loads, then 19), which builds a model, publishes a new snapshot, waits until no reader holds the old one and
  * drops its references. The last unref of a model may happen on a request's thread; the model is then handed back to
  * the loader thread to be unloaded there, so that no request pays for it. */
 #ifndef SW_ROLLOUT_REPOSITORY_H
@@ -72,6 +72,12 @@ struct sw_repository_row {
 };
 void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, const struct sw_repository_row *row),
                         void *arg);
+
+/* From the next job on the loader has the lowest priority (nice 19), so that a thread that wakes for a request takes the
+ * core from it at once; loads take longer on a busy machine. Called when the first loads are over: until then there is
+ * nobody to yield to. (SCHED_IDLE would yield more, but a loader that waits for a core while it holds one of malloc's
+ * locks would then hold up requests for long.) */
+void sw_repository_yield_to_requests(struct sw_repository *repository);
 
 /* True when the first load of every model asked for has ended, well or not: the server then answers for each of them as
  * well as it can. One model that does not load must not take the others out of traffic; who needs a certain model asks

@@ -44,6 +44,7 @@ struct sw_repository {
 
     struct sw_queue *jobs; /* struct job, or &wake */
     pthread_t loader;
+    atomic_bool yielding; /* the loader is to give way to requests */
     atomic_bool stopping;
     atomic_bool wake_queued;
     char wake; /* its address in `jobs` means: look at `retired` */

@@ -50,7 +50,7 @@ def test_each_command_explains_itself_with_examples(run_slipway, command):
     (["serve", "--prot", "1"], "unknown option --prot; did you mean --port?"),
     (["serve", "--port"], "--port needs a value"),
     (["bench", "x.onnx", "--iterations", "0"], "--iterations takes a whole number from 1"),
-    (["validate"], "an argument is missing"),
+    (["validate"], "PATH is missing"),
     (["version", "1"], "one argument too many: '1'"),
     (["serve", "--port", "70000"], "server.port is '70000', but must be a whole number from 0 to 65535"),
     (["serve", "--set", "server.prot=1"], "unknown key server.prot; did you mean server.port?"),
@@ -69,6 +69,12 @@ def test_version(run_slipway, binary):
     assert run_slipway("--version").stdout == f"slipway {found['slipway']}\n"
     text = run_slipway("version")
     assert text.returncode == 0 and all(value in text.stdout for value in found.values())
+
+
+def test_serving_no_model_is_warned_of(start_server):
+    server = start_server()
+    assert "--models-dir" in server.logs_of("no model to serve; name one on the command line, or a folder with "
+                                            "--models-dir")[0]["msg"]
 
 
 def test_a_full_disk_is_told(binary):

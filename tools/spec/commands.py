@@ -124,6 +124,7 @@ def source(spec):
             f".summary = {quote(command['summary'])}",
             f".description = {quote(command['description'].strip())}",
             f".usage = {quote(usage(command))}",
+            f".positional = {quote(command['positional'])}",
             f".positional_min = {command['min']}",
             f".positional_max = {maximum}",
             f".options = {symbol}_options",
@@ -336,6 +337,10 @@ def doc(spec):
     lines += [f"| {e['code']} | {e['text']} |" for e in spec["exit"]]
     lines += ["", "Results go to standard output, for people or with `--json` for programs; messages, logs and "
               "progress go to", "standard error."]
+    lines += ["", "The same as a manual page: `man build/spec/slipway.1`. Completion for bash: `source "
+              "build/spec/slipway.bash`;", "for zsh and fish there are `_slipway` and `slipway.fish` beside it. "
+              "`meson install -C build` puts all of them and the", "program in place; ONNX Runtime then belongs into "
+              "`lib/slipway/` beside the program's `bin/`, or `SLIPWAY_ORT_LIB` names it."]
     for command in spec["command"]:
         lines += ["", f"## {command['name']}", "", "```", usage(command), "```", "", command["description"].strip(), "",
                   "| option | default | meaning |", "| --- | --- | --- |"]

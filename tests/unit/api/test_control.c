@@ -297,8 +297,7 @@ static void clients_that_go_are_counted(void **state) {
 
 static void batches_without_rows(void **state) {
     harness_model("rows", MODEL_SUM, true);
-    static const char none[] =
-        "{\"inputs\":[{\"name\":\"x\",\"shape\":[0,4],\"datatype\":\"FP32\",\"data\":[]}]}";
+    static const char none[] = "{\"inputs\":[{\"name\":\"x\",\"shape\":[0,4],\"datatype\":\"FP32\",\"data\":[]}]}";
     static const char one[] =
         "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}";
     for (int i = 0; i < 8; i++) {
@@ -331,16 +330,31 @@ static void metrics_of_a_version_go_with_it(void **state) {
     assert_non_null(strstr(text, "slipway_model_ready{model=\"many\",version=\"2\"} 1\n"));
 }
 
+static void a_model_that_does_not_load_holds_nothing_up(void **state) {
+    harness_model("hopeless",
+                  MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"no way\""), false);
+    assert_int_equal(harness_post("/v2/repository/models/hopeless/load", "").status, 400);
+    assert_int_equal(harness_get("/health/ready").status, 200);
+    assert_int_equal(harness_get("/v2/models/hopeless/ready").status, 503);
+    struct answer a = harness_get("/health");
+    assert_non_null(strstr(a.body, "\"status\":\"ok\""));
+    assert_non_null(strstr(a.body, "no way"));
+}
+
 static void not_ready(void **state) {
-    harness_model("gated", MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_error\": \"no way\""),
+    harness_model("gated", MODEL(TENSOR("x", "FP32", "[1]"), TENSOR("y", "FP32", "[1]"), "\"load_wait_for\": \"gate\""),
                   false);
-    assert_int_equal(harness_post("/v2/repository/models/gated/load", "").status, 400);
+    struct sw_error err;
+    assert_int_equal(sw_repository_load(harness_repository, SW_STR("gated"), NULL, NULL, &err), SW_OK);
     struct answer a = harness_get("/health/ready");
     assert_int_equal(a.status, 503);
     assert_non_null(strstr(a.body, "{\"ready\":false,\"reason\":\"model '"));
     a = harness_get("/health");
     assert_int_equal(a.status, 200);
     assert_non_null(strstr(a.body, "\"status\":\"not_ready\""));
+    harness_write("gate", "");
+    assert_int_equal(sw_repository_load_wait(harness_repository, SW_STR("gated"), &err), SW_OK);
+    assert_int_equal(harness_get("/health/ready").status, 200);
     assert_int_equal(harness_post("/v2/repository/models/gated/unload", "").status, 200);
 }
 
@@ -358,11 +372,19 @@ static void draining(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(operations), cmocka_unit_test(index_of_models), cmocka_unit_test(load_and_unload),
-        cmocka_unit_test(statistics), cmocka_unit_test(versions),        cmocka_unit_test(metrics),
-        cmocka_unit_test(access_log), cmocka_unit_test(clients_that_go_are_counted),
-        cmocka_unit_test(batches_without_rows), cmocka_unit_test(metrics_of_a_version_go_with_it),
-        cmocka_unit_test(not_ready),  cmocka_unit_test(draining),
+        cmocka_unit_test(operations),
+        cmocka_unit_test(index_of_models),
+        cmocka_unit_test(load_and_unload),
+        cmocka_unit_test(statistics),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(metrics),
+        cmocka_unit_test(access_log),
+        cmocka_unit_test(clients_that_go_are_counted),
+        cmocka_unit_test(batches_without_rows),
+        cmocka_unit_test(metrics_of_a_version_go_with_it),
+        cmocka_unit_test(a_model_that_does_not_load_holds_nothing_up),
+        cmocka_unit_test(not_ready),
+        cmocka_unit_test(draining),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

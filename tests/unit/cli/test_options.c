@@ -94,7 +94,7 @@ static void faults_are_named(void **state) {
     assert_usage(PARSE(&args, &err, "serve", "--insecure=yes"), &args, &err, "--insecure takes no value");
     assert_usage(PARSE(&args, &err, "serve", "--="), &args, &err, "unknown option --");
     assert_usage(PARSE(&args, &err, "serve", ""), &args, &err, "empty");
-    assert_usage(PARSE(&args, &err, "validate"), &args, &err, "an argument is missing");
+    assert_usage(PARSE(&args, &err, "validate"), &args, &err, "PATH is missing");
     assert_usage(PARSE(&args, &err, "validate", "a", "b"), &args, &err, "'b'");
     assert_usage(PARSE(&args, &err, "version", "x"), &args, &err, "one argument too many: 'x'");
 }

@@ -453,8 +453,8 @@ static void a_taken_port_is_named(void **state) {
     struct sw_error err;
     assert_int_equal(sw_http_server_start(&options, &server, &err), SW_E_IO);
     assert_null(server);
-    char want[80];
-    snprintf(want, sizeof want, "address 127.0.0.1:%u is in use by another process", options.port);
+    char want[128];
+    snprintf(want, sizeof want, "address 127.0.0.1:%u is in use by another process; choose another port", options.port);
     assert_string_equal(err.message, want);
     options.host = "no.such.host.invalid";
     options.port = 0;

@@ -200,6 +200,7 @@ static void unknown_paths_and_methods(void **state) {
     a = client_read(&c);
     assert_int_equal(a.status, 405);
     assert_true(answer_has(&a, "\r\nAllow: GET, HEAD, DELETE\r\n"));
+    assert_true(answer_body_has(&a, "/describe/x takes only GET, HEAD, DELETE"));
     answer_free(&a);
     /* The body of a refused request is read, and the connection goes on. */
     client_post(&c, "/describe/x", "", "12345", 5);

@@ -94,6 +94,11 @@ static void verbs(void **state) {
     assert_int_equal(allowed, 1u << SW_HTTP_GET | 1u << SW_HTTP_HEAD | 1u << SW_HTTP_DELETE);
     assert_int_equal(match(SW_HTTP_GET, "/v1/models/m:other"), 7);
     assert_true(sw_str_is(params[0], "m:other"));
+    /* A verb with a wrong method is no name. */
+    assert_int_equal(match(SW_HTTP_GET, "/v1/models/m:predict"), -1);
+    assert_int_equal(allowed, 1u << SW_HTTP_POST);
+    assert_int_equal(match(SW_HTTP_DELETE, "/v1/models/m:predict"), -1);
+    assert_int_equal(allowed, 1u << SW_HTTP_POST);
 }
 
 static void methods(void **state) {

@@ -366,6 +366,8 @@ static void unknown_formats(void **state) {
     refuse(SW_STR("hello, this is text"), SW_E_UNSUPPORTED_MEDIA, "unknown format");
     refuse(SW_STR("RIFF\0\0\0\0WAVEfmt "), SW_E_UNSUPPORTED_MEDIA, "unknown format");
     refuse(SW_STR("II*\0TIFF is not taken"), SW_E_UNSUPPORTED_MEDIA, "unknown format");
+    refuse(SW_STR("iVBORw0KGgoAAAANSUhEUg"), SW_E_UNSUPPORTED_MEDIA, "looks like base64");
+    refuse(SW_STR("data:image/png;base64,iVBORw0KGgo"), SW_E_UNSUPPORTED_MEDIA, "looks like base64");
     refuse((struct sw_str){"", 0}, SW_E_UNPROCESSABLE, "empty");
 }
 

@@ -139,6 +139,7 @@ static struct sw_model *load(const char *mode, const char *yaml) {
     return model;
 }
 
+/* `says` stands in the message, or, with a '$' behind it, ends it. */
 static void expect_load_error(const char *mode, const char *yaml, const char *golden, sw_status status,
                               const char *says) {
     char *dir = bundle(mode, yaml, golden);
@@ -147,7 +148,11 @@ static void expect_load_error(const char *mode, const char *yaml, const char *go
     assert_int_equal(sw_model_load(dir, NULL, 1, &options, &model, &err), status);
     assert_int_equal(err.code, status);
     assert_null(model);
-    if (!strstr(err.message, says)) {
+    size_t length = strlen(says);
+    bool at_end = length && says[length - 1] == '$';
+    bool found = at_end ? sw_str_ends(sw_str_of(err.message), (struct sw_str){says, length - 1})
+                        : strstr(err.message, says) != NULL;
+    if (!found) {
         fail_msg("\"%s\" lacks \"%s\"", err.message, says);
     }
     assert_int_equal(sw_model_load(dir, NULL, 1, &options, &model, NULL), status);
@@ -330,6 +335,9 @@ static void golden_faults(void **state) {
         expect_load_error("double", "golden: g.jsonl\noutput: { labels: [a, b] }\n", rows[i].text, rows[i].status,
                           rows[i].says);
     }
+    expect_load_error("double", "golden: g.jsonl\noutput: { labels: [a, b] }\n",
+                      LINE("{\"name\":\"label\",\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"a\"]}", ""),
+                      SW_E_GOLDEN_MISMATCH, "expected \"a\", got \"b\"$");
     expect_load_error("fail", "golden: g.jsonl\n", LINE_OK, SW_E_GOLDEN_MISMATCH, "line 1: failed on purpose");
     expect_load_error("double", "golden: none.jsonl\n", NULL, SW_E_MODEL_INVALID, "golden: ");
 }

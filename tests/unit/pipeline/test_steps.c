@@ -198,7 +198,9 @@ static void refused_parameters(void **state) {
         {"softmax", "{tensor: q}", "output.softmax.tensor: no tensor 'q'"},
         {"labels", "x", "output.labels: must be a list of labels or a mapping"},
         {"labels", "[]", "output.labels: must hold 1 to"},
-        {"labels", "[a, b]", "output.labels: no tensor fits"},
+        {"labels", "[a, b]",
+         "output.labels: no tensor fits; wanted: FP32 or FP64 whose last dimension is 2, the number of "
+         "labels; there is: p FP32 [-1,3]"},
         {"labels", "[a, b, true]", "label 3 must be a string"},
         {"labels", "{values: [a, b, c], top: 4}", "output.labels.top: must lie between 1 and 3"},
         {"labels", "{values: [a, b, c], file: x}", "either values or file"},
