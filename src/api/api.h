@@ -16,7 +16,7 @@ struct sw_api_options {
     struct sw_metrics *metrics;
     struct sw_executor *executor;
     struct sw_clock *clock;
-    uint64_t inline_ns_max;   /* models whose measured run is shorter run on the I/O thread */
+    uint64_t inline_ns_max;     /* models whose measured run is shorter run on the I/O thread */
     const char *engine_version; /* of ONNX Runtime, for /version */
     enum { SW_ACCESS_LOG_OFF, SW_ACCESS_LOG_ERRORS, SW_ACCESS_LOG_ALL } access_log;
 };

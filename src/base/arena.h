@@ -30,7 +30,7 @@ void sw_arena_reset(struct sw_arena *arena);
 /* NULL when the limit or memory is exhausted. `align` is a power of two <= 4096. Memory is not zeroed. A size of 0
  * gives a valid pointer. */
 void *sw_arena_alloc_aligned(struct sw_arena *arena, size_t size, size_t align);
-void *sw_arena_alloc(struct sw_arena *arena, size_t size);  /* aligned to 16 */
+void *sw_arena_alloc(struct sw_arena *arena, size_t size);                /* aligned to 16 */
 void *sw_arena_calloc(struct sw_arena *arena, size_t count, size_t size); /* zeroed; overflow checked */
 char *sw_arena_strdup(struct sw_arena *arena, struct sw_str s);           /* NUL-terminated copy */
 char *sw_arena_printf(struct sw_arena *arena, const char *fmt, ...) SW_PRINTF(2, 3);

@@ -9,9 +9,9 @@
 #include <strings.h>
 #include <time.h>
 
-#pragma GCC poison strcpy strcat strncpy strncat /* sw_buf, sw_arena_strdup */
-#pragma GCC poison sprintf vsprintf gets         /* snprintf, sw_buf_printf */
-#pragma GCC poison strtok atoi atol atof         /* sw_str_*, sw_parse_* */
+#pragma GCC poison strcpy strcat strncpy strncat  /* sw_buf, sw_arena_strdup */
+#pragma GCC poison sprintf vsprintf gets          /* snprintf, sw_buf_printf */
+#pragma GCC poison strtok atoi atol atof          /* sw_str_*, sw_parse_* */
 #pragma GCC poison asctime ctime gmtime localtime /* gmtime_r */
 
 #endif

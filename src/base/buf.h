@@ -21,8 +21,8 @@ struct sw_buf {
     bool failed;
 };
 
-void sw_buf_init(struct sw_buf *buf, size_t max);                                /* heap; deinit needed */
-void sw_buf_init_arena(struct sw_buf *buf, struct sw_arena *arena, size_t max);  /* lives in the arena */
+void sw_buf_init(struct sw_buf *buf, size_t max);                               /* heap; deinit needed */
+void sw_buf_init_arena(struct sw_buf *buf, struct sw_arena *arena, size_t max); /* lives in the arena */
 void sw_buf_deinit(struct sw_buf *buf);
 void sw_buf_clear(struct sw_buf *buf); /* keeps the memory */
 

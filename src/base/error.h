@@ -43,12 +43,12 @@ sw_status sw_error_set(struct sw_error *err, sw_status code, const char *origin,
 /* Puts "context: " in front of the message of an error already set; returns its code. Use: name the file or model. */
 sw_status sw_error_prefix(struct sw_error *err, const char *fmt, ...) SW_PRINTF(2, 3);
 
-#define SW_TRY(call)                         \
-    do {                                     \
-        sw_status sw_try_status_ = (call);   \
-        if (SW_UNLIKELY(sw_try_status_)) {   \
-            return sw_try_status_;           \
-        }                                    \
+#define SW_TRY(call)                       \
+    do {                                   \
+        sw_status sw_try_status_ = (call); \
+        if (SW_UNLIKELY(sw_try_status_)) { \
+            return sw_try_status_;         \
+        }                                  \
     } while (0)
 
 #endif

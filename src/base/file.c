@@ -48,7 +48,8 @@ static sw_status read_all(int fd, const char *path, size_t max_bytes, struct sw_
 sw_status sw_file_read(const char *path, size_t max_bytes, struct sw_buf *ret_buf, struct sw_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return sw_fail(err, errno == ENOENT || errno == ENOTDIR ? SW_E_NOT_FOUND : SW_E_IO, "%s: %s", path, strerror(errno));
+        return sw_fail(err, errno == ENOENT || errno == ENOTDIR ? SW_E_NOT_FOUND : SW_E_IO, "%s: %s", path,
+                       strerror(errno));
     }
     struct sw_buf buf;
     SW_ASSERT(max_bytes < SIZE_MAX / 2);

@@ -35,12 +35,12 @@ struct sw_log_field {
 void sw_log_write(enum sw_log_level level, const char *message, const struct sw_log_field *fields, size_t count);
 
 /* sw_log(SW_LOG_INFO, "model loaded", SW_F_STR("model", name), SW_F_INT("version", 1)); */
-#define sw_log(level, message, ...)                                                                     \
-    do {                                                                                                \
-        if ((level) >= sw_log_get_level()) {                                                            \
-            const struct sw_log_field sw_log_fields_[] = {{0}, ##__VA_ARGS__};                          \
-            sw_log_write((level), (message), sw_log_fields_ + 1, SW_COUNTOF(sw_log_fields_) - 1);       \
-        }                                                                                               \
+#define sw_log(level, message, ...)                                                               \
+    do {                                                                                          \
+        if ((level) >= sw_log_get_level()) {                                                      \
+            const struct sw_log_field sw_log_fields_[] = {{0}, ##__VA_ARGS__};                    \
+            sw_log_write((level), (message), sw_log_fields_ + 1, SW_COUNTOF(sw_log_fields_) - 1); \
+        }                                                                                         \
     } while (0)
 
 #endif

@@ -24,8 +24,8 @@ struct sw_map {
 };
 
 void sw_map_init(struct sw_map *map);
-void sw_map_deinit(struct sw_map *map); /* values are the caller's */
-void *sw_map_get(const struct sw_map *map, struct sw_str key); /* NULL: absent */
+void sw_map_deinit(struct sw_map *map);                               /* values are the caller's */
+void *sw_map_get(const struct sw_map *map, struct sw_str key);        /* NULL: absent */
 void *sw_map_put(struct sw_map *map, struct sw_str key, void *value); /* the value replaced, or NULL */
 void *sw_map_remove(struct sw_map *map, struct sw_str key);           /* the value removed, or NULL */
 

@@ -17,8 +17,8 @@ void sw_free(void *p);
 void *sw_xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *sw_xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *sw_xrealloc(void *p, size_t size) __attribute__((returns_nonnull));
-char *sw_xstrdup(const char *s);             /* NULL stays NULL */
-char *sw_xstrndup(const char *s, size_t n);  /* NUL-terminated copy of n bytes */
+char *sw_xstrdup(const char *s);            /* NULL stays NULL */
+char *sw_xstrndup(const char *s, size_t n); /* NUL-terminated copy of n bytes */
 
 #define SW_NEW(type) ((type *)sw_xcalloc(1, sizeof(type)))
 

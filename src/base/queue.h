@@ -9,7 +9,7 @@
 struct sw_queue;
 
 struct sw_queue *sw_queue_create(size_t capacity);
-void sw_queue_destroy(struct sw_queue *queue); /* must be empty of waiters */
+void sw_queue_destroy(struct sw_queue *queue);          /* must be empty of waiters */
 bool sw_queue_push(struct sw_queue *queue, void *item); /* false: full or closed; never blocks */
 void *sw_queue_pop(struct sw_queue *queue);             /* blocks; NULL: closed and empty */
 void *sw_queue_try_pop(struct sw_queue *queue);         /* NULL: empty */

@@ -21,7 +21,8 @@ bool sw_str_starts(struct sw_str s, struct sw_str prefix) {
 }
 
 bool sw_str_ends(struct sw_str s, struct sw_str suffix) {
-    return s.len >= suffix.len && (suffix.len == 0 || memcmp(s.data + s.len - suffix.len, suffix.data, suffix.len) == 0);
+    return s.len >= suffix.len &&
+           (suffix.len == 0 || memcmp(s.data + s.len - suffix.len, suffix.data, suffix.len) == 0);
 }
 
 struct sw_str sw_str_trim(struct sw_str s) {

@@ -103,7 +103,8 @@ static sw_status mapping_entry(struct loader *loader, const yaml_event_t *key, i
     sw_status status = value(loader, &event, depth + 1, &item);
     yaml_event_delete(&event);
     SW_TRY(status);
-    return json_object_set_new(object, name, item) ? fault(loader, &key->start_mark, "a key is not valid UTF-8") : SW_OK;
+    return json_object_set_new(object, name, item) ? fault(loader, &key->start_mark, "a key is not valid UTF-8")
+                                                   : SW_OK;
 }
 
 static sw_status mapping(struct loader *loader, int depth, json_t *object) {

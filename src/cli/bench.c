@@ -19,11 +19,11 @@ struct bench {
     const struct sw_args *args;
     struct sw_model *model;
     struct sw_bench_input input;
-    struct sw_arena arena;  /* of one run */
+    struct sw_arena arena; /* of one run */
     uint64_t iterations;
-    uint64_t *run_ns;       /* one a measured run; sorted in the end */
-    uint64_t elapsed_ns;    /* sum of them */
-    uint64_t progress_ns;   /* when progress was last shown */
+    uint64_t *run_ns;     /* one a measured run; sorted in the end */
+    uint64_t elapsed_ns;  /* sum of them */
+    uint64_t progress_ns; /* when progress was last shown */
     unsigned threads;
 };
 
@@ -88,13 +88,13 @@ static json_t *to_json(const struct bench *b) {
     json_t *latency = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "min", percentile_ms(b, 0), "mean", mean_ms,
                                 "p50", percentile_ms(b, 50), "p90", percentile_ms(b, 90), "p95", percentile_ms(b, 95),
                                 "p99", percentile_ms(b, 99), "max", percentile_ms(b, 100));
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:f, s:f, s:I, s:f, s:s, s:s, s:s}",
-                     "model", b->model->name, "path", b->model->bundle->path, "iterations", (json_int_t)b->iterations,
-                     "warmup", (json_int_t)sw_args_integer(b->args, SW_OPTION_WARMUP), "batch",
-                     (json_int_t)b->input.batch, "threads", (int)b->threads, "input", b->input.source, "latency_ms",
-                     latency, "throughput_per_s", per_s, "rows_per_s", per_s * (double)b->input.batch, "errors",
-                     (json_int_t)0, "error_rate", 0.0, "slipway", SW_VERSION, "engine", engine->ops->name,
-                     "engine_version", engine->ops->version(b->model->session->engine));
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:f, s:f, s:I, s:f, s:s, s:s, s:s}", "model",
+                     b->model->name, "path", b->model->bundle->path, "iterations", (json_int_t)b->iterations, "warmup",
+                     (json_int_t)sw_args_integer(b->args, SW_OPTION_WARMUP), "batch", (json_int_t)b->input.batch,
+                     "threads", (int)b->threads, "input", b->input.source, "latency_ms", latency, "throughput_per_s",
+                     per_s, "rows_per_s", per_s * (double)b->input.batch, "errors", (json_int_t)0, "error_rate", 0.0,
+                     "slipway", SW_VERSION, "engine", engine->ops->name, "engine_version",
+                     engine->ops->version(b->model->session->engine));
 }
 
 static void print_time(const char *label, double ms) {

@@ -144,8 +144,8 @@ struct sw_config *sw_cli_config(const struct sw_args *args, int *ret_exit) {
     struct sw_error err;
     sw_status status = sw_cli_config_load(args, &config, &problems, &err);
     for (size_t i = 0; i < problems.count; i++) {
-        fprintf(stderr, "slipway %s: %s%s\n", args->command->name, problems.items[i].is_error ? "" : "warning: ",
-                problems.items[i].message);
+        fprintf(stderr, "slipway %s: %s%s\n", args->command->name,
+                problems.items[i].is_error ? "" : "warning: ", problems.items[i].message);
     }
     if (status) {
         if (problems.error_count == 0) {

@@ -282,8 +282,7 @@ static void load_variable(struct loader *loader, struct sw_str name, struct sw_s
     }
     if (!is_other_variable(name)) {
         problem(loader, false, "environment: " SW_STR_FMT " is not a variable of Slipway and is ignored%s%s%s",
-                SW_STR_ARG(name), near.best ? "; did you mean " : "", near.best ? near.best : "",
-                near.best ? "?" : "");
+                SW_STR_ARG(name), near.best ? "; did you mean " : "", near.best ? near.best : "", near.best ? "?" : "");
     }
 }
 
@@ -301,9 +300,10 @@ static void load_environment(struct loader *loader, char *const *environment) {
 static void check_relations(struct loader *loader) {
     const struct sw_config_value *v = loader->config->values;
     if (v[SW_KEY_SERVER_MAX_BUFFERED_BYTES].number < v[SW_KEY_SERVER_MAX_BODY_BYTES].number) {
-        problem(loader, true, "server.max_buffered_bytes is %s, less than server.max_body_bytes, %s: no body of that "
-                              "size could ever be read", v[SW_KEY_SERVER_MAX_BUFFERED_BYTES].text,
-                v[SW_KEY_SERVER_MAX_BODY_BYTES].text);
+        problem(loader, true,
+                "server.max_buffered_bytes is %s, less than server.max_body_bytes, %s: no body of that "
+                "size could ever be read",
+                v[SW_KEY_SERVER_MAX_BUFFERED_BYTES].text, v[SW_KEY_SERVER_MAX_BODY_BYTES].text);
     }
     if (!v[SW_KEY_SERVER_HOST].text[0]) {
         problem(loader, true, "%s: server.host is empty", v[SW_KEY_SERVER_HOST].where);

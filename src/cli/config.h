@@ -31,10 +31,10 @@ struct sw_config_key_info {
     const char *id;       /* "server.port" */
     const char *variable; /* "SLIPWAY_SERVER_PORT" */
     enum sw_config_type type;
-    const char *fallback; /* as it would be written; "": not set */
-    uint64_t min, max;    /* of integer, size, duration */
+    const char *fallback;       /* as it would be written; "": not set */
+    uint64_t min, max;          /* of integer, size, duration */
     const char *const *choices; /* ends with NULL */
-    const char *zero;     /* what 0 means; NULL: nothing special */
+    const char *zero;           /* what 0 means; NULL: nothing special */
     const char *help;
     bool reloadable;
     bool secret;
@@ -65,8 +65,8 @@ struct sw_config_flag {
 };
 
 struct sw_config_sources {
-    const char *file;             /* NULL: none */
-    char *const *environment;     /* "NAME=value", ends with NULL; NULL: none */
+    const char *file;         /* NULL: none */
+    char *const *environment; /* "NAME=value", ends with NULL; NULL: none */
     const struct sw_config_flag *flags;
     size_t flag_count;
 };

@@ -78,8 +78,8 @@ json_t *sw_config_to_json(const struct sw_config *config) {
         }
         json_object_set_new(section, key->name,
                             json_pack("{s:o, s:s, s:s?, s:b}", "value", value_json(config, i), "origin",
-                                      sw_config_origin_name(config->values[i].origin), "where",
-                                      config->values[i].where, "reloadable", key->reloadable));
+                                      sw_config_origin_name(config->values[i].origin), "where", config->values[i].where,
+                                      "reloadable", key->reloadable));
     }
     return root;
 }

@@ -107,8 +107,7 @@ sw_status sw_loads_submit(struct sw_loads *loads, struct sw_error *err) {
         struct load *load = loads->items[loads->submitted];
         load->state = SUBMITTED; /* before the loader can see it */
         struct sw_error refusal;
-        sw_status status =
-            sw_repository_load(loads->repository, sw_str_of(load->outcome.name), report, load, &refusal);
+        sw_status status = sw_repository_load(loads->repository, sw_str_of(load->outcome.name), report, load, &refusal);
         if (status) {
             load->state = WAITING;
             if (status == SW_E_TOO_MANY_REQUESTS && loads->submitted > loads->taken) {

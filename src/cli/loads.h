@@ -30,12 +30,12 @@ SW_MUST_CHECK sw_status sw_loads_add_directory(struct sw_loads *loads, const cha
 /* Hands as many to the loader as its queue takes; call again after each outcome. */
 SW_MUST_CHECK sw_status sw_loads_submit(struct sw_loads *loads, struct sw_error *err);
 
-int sw_loads_fd(const struct sw_loads *loads); /* readable when there are outcomes */
+int sw_loads_fd(const struct sw_loads *loads);                           /* readable when there are outcomes */
 bool sw_loads_take(struct sw_loads *loads, struct sw_load_outcome *ret); /* the next outcome; false: none now */
-bool sw_loads_finished(const struct sw_loads *loads); /* every outcome was taken */
+bool sw_loads_finished(const struct sw_loads *loads);                    /* every outcome was taken */
 
 size_t sw_loads_count(const struct sw_loads *loads);
-size_t sw_loads_ready_count(const struct sw_loads *loads); /* outcomes taken that were good */
+size_t sw_loads_ready_count(const struct sw_loads *loads);      /* outcomes taken that were good */
 const char *sw_loads_first_ready(const struct sw_loads *loads); /* name, NULL: none */
 /* "digits, iris and 3 more": the models that loaded. */
 void sw_loads_describe(const struct sw_loads *loads, struct sw_buf *out);

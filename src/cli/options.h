@@ -29,8 +29,8 @@ struct sw_option {
     const char *argument; /* how its value reads in help; NULL for a flag */
     const char *fallback; /* default as text; NULL: none */
     const char *help;
-    int key;              /* enum sw_config_key that it sets, or -1 */
-    uint64_t min, max;    /* of an integer */
+    int key;           /* enum sw_config_key that it sets, or -1 */
+    uint64_t min, max; /* of an integer */
     bool repeatable;
 };
 

@@ -136,8 +136,8 @@ static sw_status check_model(struct validation *v, const char *path, struct sw_m
     }
     const struct sw_model *m = *ret;
     char detail[DETAIL_MAX];
-    size_t n = (size_t)snprintf(detail, sizeof detail, "before: %s; after:",
-                                m->input_step ? m->input_step->ops->name : "none");
+    size_t n = (size_t)snprintf(detail, sizeof detail,
+                                "before: %s; after:", m->input_step ? m->input_step->ops->name : "none");
     for (size_t i = 0; i < m->output_step_count && n < sizeof detail; i++) {
         n += (size_t)snprintf(detail + n, sizeof detail - n, "%s %s", i ? "," : "", m->output_steps[i]->ops->name);
     }

@@ -11,8 +11,8 @@ struct sw_engine;
 struct sw_session;
 
 struct sw_session_options {
-    unsigned threads;       /* inside one run; 1: the calling thread alone */
-    bool memory_arena;      /* let the runtime keep a memory pool for this session: faster, more resident memory */
+    unsigned threads;  /* inside one run; 1: the calling thread alone */
+    bool memory_arena; /* let the runtime keep a memory pool for this session: faster, more resident memory */
 };
 
 struct sw_engine_ops {

@@ -349,8 +349,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd, const ch
     return *len ? on_body(r, data, len) : on_complete(r);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
-                         enum MHD_RequestTerminationCode code) {
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code) {
     struct sw_http_io *io = cls;
     struct request *r = *context;
     struct sw_http_connection *c = connection_of(mhd);
@@ -393,8 +392,8 @@ struct MHD_Daemon *sw_http_daemon_start(struct sw_http_io *io) {
     /* Checks of libmicrohttpd's strict mode are our own: its answer to a missing Host carries the header twice. */
     return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL,
-        NULL, on_access, io, MHD_OPTION_NOTIFY_CONNECTION, on_connection, io, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, io, MHD_OPTION_URI_LOG_CALLBACK, on_uri, io, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, io,
+        NULL, on_access, io, MHD_OPTION_NOTIFY_CONNECTION, on_connection, io, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        io, MHD_OPTION_URI_LOG_CALLBACK, on_uri, io, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, io,
         MHD_OPTION_CONNECTION_LIMIT, options->connections_max + 1024u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         pool_size(options), MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_END);
 }

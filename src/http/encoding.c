@@ -163,7 +163,7 @@ static int choose(const struct accept_encoding *accept, bool must_be_named) {
 }
 
 static bool is_packed_already(struct sw_str type) {
-    static const char *const prefixes[] = {"image/",          "video/",           "audio/", "font/",
+    static const char *const prefixes[] = {"image/",          "video/",           "audio/",          "font/",
                                            "application/zip", "application/gzip", "application/zstd"};
     if (sw_str_starts(type, SW_STR("image/svg"))) {
         return false;

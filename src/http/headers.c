@@ -19,8 +19,8 @@ static bool is(const char *key, size_t key_len, const char *name, size_t name_le
 }
 #define IS(literal) is(key, key_len, literal, sizeof(literal) - 1)
 
-static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len,
-                                 const char *text, size_t text_len) {
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *text,
+                                 size_t text_len) {
     struct found *found = cls;
     /* libmicrohttpd ends a line at an LF alone too, a value at a NUL, and glues a folded line to the wrong place: then
      * the next line does not lie where it should. A CR alone it leaves in the value; others end a line there. */

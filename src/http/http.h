@@ -39,27 +39,27 @@ typedef enum sw_http_result sw_http_handler(struct sw_http_exchange *x);
 enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP };
 struct sw_route {
     enum sw_http_method method;
-    const char *path;          /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment */
+    const char *path; /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment */
     sw_http_handler *handler;
     enum sw_error_shape error_shape;
-    uint16_t index;            /* dense, for metrics */
-    bool large_body;           /* false: body limit is control_body_max, not body_max */
+    uint16_t index;  /* dense, for metrics */
+    bool large_body; /* false: body limit is control_body_max, not body_max */
 };
 
 struct sw_http_exchange {
     /* request, read-only for handlers */
     enum sw_http_method method;
-    const struct sw_route *route;              /* NULL: none matched */
-    struct sw_str path;                        /* percent-decoded only in params */
-    struct sw_str params[SW_HTTP_PARAMS_MAX];  /* decoded, by position in the route's path */
-    struct sw_str body;                        /* after content decoding; 64-byte aligned (see below) */
-    size_t binary_header_length;               /* Inference-Header-Content-Length; SIZE_MAX when absent. When present,
+    const struct sw_route *route;             /* NULL: none matched */
+    struct sw_str path;                       /* percent-decoded only in params */
+    struct sw_str params[SW_HTTP_PARAMS_MAX]; /* decoded, by position in the route's path */
+    struct sw_str body;                       /* after content decoding; 64-byte aligned (see below) */
+    size_t binary_header_length;              /* Inference-Header-Content-Length; SIZE_MAX when absent. When present,
                                                   body.data + it is 64-byte aligned */
     char request_id[SW_REQUEST_ID_MAX + 1];
-    uint64_t start_ns;                         /* when the headers were complete */
-    struct sw_arena arena;                     /* at most 64 MiB and 16 times body_max; when that is used up: 503 */
+    uint64_t start_ns;     /* when the headers were complete */
+    struct sw_arena arena; /* at most 64 MiB and 16 times body_max; when that is used up: 503 */
     struct sw_http_server *server;
-    void *app;                                 /* of the server's options */
+    void *app; /* of the server's options */
 
     /* response */
     int status;
@@ -71,9 +71,9 @@ struct sw_http_exchange {
     const char *content_type;
     struct sw_str parts[SW_HTTP_PARTS_MAX]; /* body as pieces, static or valid until the arena is reset */
     size_t part_count;
-    sw_status error;   /* for the observer: SW_OK or why it failed */
-    void *owner;       /* for the observer: what the handler worked on (a model's metrics); not used by http */
-    bool close;        /* close the connection after this answer */
+    sw_status error; /* for the observer: SW_OK or why it failed */
+    void *owner;     /* for the observer: what the handler worked on (a model's metrics); not used by http */
+    bool close;      /* close the connection after this answer */
 
     struct sw_http_connection *connection; /* internal */
 };

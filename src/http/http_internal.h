@@ -28,18 +28,18 @@
 #include "http/http.h"
 
 enum {
-    BODY_ALIGN = 64,                   /* of body.data, or of body.data + binary_header_length */
-    BODY_AT_ONCE_MAX = 1024 * 1024,    /* a declared length up to this is reserved before data arrives */
-    BODY_FREE_OF_CHARGE = 16 * 1024,   /* bodies up to this do not count for buffered_max */
-    ARENA_BASE = 64 * 1024 * 1024,     /* bytes a request's arena may hold, */
-    ARENA_PER_BODY_BYTE = 16,          /* and for each byte of body_max */
-    ARENA_RETAIN = 2 * 1024 * 1024,    /* bytes an exchange keeps for its next request */
-    POOL_RETAIN = 4 * 1024 * 1024,     /* bytes all waiting exchanges of one I/O thread keep */
-    POOL_MAX = 64,                     /* waiting exchanges of one I/O thread */
-    JOIN_MAX = 64 * 1024,              /* answers up to this are copied into one piece: one system call, not two */
-    DISCARD_KEEP_MAX = 256 * 1024,     /* a refused body up to this is read, so that the connection can go on */
-    DISCARD_MAX = 1024 * 1024,         /* and a chunked one up to this */
-    LINGER_MAX = 64,                   /* sockets that are read empty before they are closed */
+    BODY_ALIGN = 64,                 /* of body.data, or of body.data + binary_header_length */
+    BODY_AT_ONCE_MAX = 1024 * 1024,  /* a declared length up to this is reserved before data arrives */
+    BODY_FREE_OF_CHARGE = 16 * 1024, /* bodies up to this do not count for buffered_max */
+    ARENA_BASE = 64 * 1024 * 1024,   /* bytes a request's arena may hold, */
+    ARENA_PER_BODY_BYTE = 16,        /* and for each byte of body_max */
+    ARENA_RETAIN = 2 * 1024 * 1024,  /* bytes an exchange keeps for its next request */
+    POOL_RETAIN = 4 * 1024 * 1024,   /* bytes all waiting exchanges of one I/O thread keep */
+    POOL_MAX = 64,                   /* waiting exchanges of one I/O thread */
+    JOIN_MAX = 64 * 1024,            /* answers up to this are copied into one piece: one system call, not two */
+    DISCARD_KEEP_MAX = 256 * 1024,   /* a refused body up to this is read, so that the connection can go on */
+    DISCARD_MAX = 1024 * 1024,       /* and a chunked one up to this */
+    LINGER_MAX = 64,                 /* sockets that are read empty before they are closed */
     LINGER_MS = 2000,
 };
 
@@ -58,7 +58,7 @@ struct sw_http_connection {
     struct sw_http_connection *previous, *next; /* io->lock */
     struct {                                    /* io->lock; what the acceptor saw last */
         unsigned long long word;
-        uint64_t since_ns;    /* options.clock, when the word was seen first */
+        uint64_t since_ns;     /* options.clock, when the word was seen first */
         uint64_t acknowledged; /* bytes the peer has acknowledged */
         unsigned long long drain_word;
         uint64_t drain_ns; /* real time, the same for draining */
@@ -92,8 +92,8 @@ struct request {
     size_t charged;            /* bytes counted in server->buffered */
     size_t discarded;
     size_t body_limit;
-    size_t joined_capacity; /* bytes from x.parts[0].data on that join() may fill; 0: it has not joined */
-    bool parts_failed;      /* a piece did not fit in memory: the answer says so, and takes no more pieces */
+    size_t joined_capacity;  /* bytes from x.parts[0].data on that join() may fill; 0: it has not joined */
+    bool parts_failed;       /* a piece did not fit in memory: the answer says so, and takes no more pieces */
     uint64_t content_length; /* UINT64_MAX: chunked */
     enum content_encoding encoding;
     struct accept_encoding accept;
@@ -111,16 +111,16 @@ struct sw_http_io {
     struct sw_http_server *server;
     struct MHD_Daemon *daemon;
     unsigned index;
-    bool named;            /* the thread has its name; I/O thread only */
-    struct request *pool;  /* I/O thread only */
+    bool named;           /* the thread has its name; I/O thread only */
+    struct request *pool; /* I/O thread only */
     size_t pool_count;
     size_t pool_bytes;
     z_stream *deflater; /* made at first use; I/O thread only */
     int deflater_wrap;
     _Alignas(SW_CACHE_LINE) pthread_mutex_t lock;
     struct sw_http_connection *connections;
-    atomic_uint load; /* connections handed over and not yet closed */
-    atomic_ulong handled; /* requests whose handler was called; written by the I/O thread alone */
+    atomic_uint load;                         /* connections handed over and not yet closed */
+    atomic_ulong handled;                     /* requests whose handler was called; written by the I/O thread alone */
     _Alignas(SW_CACHE_LINE) atomic_uint busy; /* requests between their handler's start and their answer, and
                                                  threads in sw_http_finish */
 };
@@ -144,7 +144,7 @@ struct sw_http_server {
         unsigned long handled; /* requests, when last looked at */
         unsigned quiet;        /* looks in a row that found no request */
     } idle;                    /* acceptor only */
-    int spare_fd; /* given up to accept, and close, a connection when descriptors have run out */
+    int spare_fd;              /* given up to accept, and close, a connection when descriptors have run out */
     unsigned turn;
     pthread_t acceptor;
     bool acceptor_running;
@@ -152,7 +152,7 @@ struct sw_http_server {
     _Alignas(SW_CACHE_LINE) atomic_uint connections;
     atomic_bool draining;
     atomic_bool stopping;
-    pthread_mutex_t lock; /* inbox */
+    pthread_mutex_t lock;  /* inbox */
     int inbox[LINGER_MAX]; /* descriptors to read empty and close */
     size_t inbox_count;
     struct lingering linger[LINGER_MAX]; /* acceptor only */

@@ -38,15 +38,15 @@ struct sw_series {
     const struct sw_metric_info *info;
     struct sw_metrics *metrics;
     _Atomic(struct sw_series *) next;
-    char *labels; /* {method="GET",route="/"}, escaped; "{}" when the family has none */
-    atomic_bool shown;       /* gauges and sampled counters: was it set? */
-    atomic_ullong set_bits;  /* the double that was set */
+    char *labels;           /* {method="GET",route="/"}, escaped; "{}" when the family has none */
+    atomic_bool shown;      /* gauges and sampled counters: was it set? */
+    atomic_ullong set_bits; /* the double that was set */
     _Atomic(struct block *) blocks[BLOCKS];
 };
 
 struct family {
-    struct sw_map by_labels;          /* under lock */
-    struct sw_series *last;           /* under lock */
+    struct sw_map by_labels; /* under lock */
+    struct sw_series *last;  /* under lock */
     _Atomic(struct sw_series *) first;
 };
 

@@ -27,9 +27,9 @@ struct version {
 /* A known model. Lives as long as the repository. */
 struct entry {
     char *name;
-    char *path;  /* as added */
-    bool wanted;  /* the newest request for it was a load */
-    bool settled; /* a load of it has ended, well or not */
+    char *path;                /* as added */
+    bool wanted;               /* the newest request for it was a load */
+    bool settled;              /* a load of it has ended, well or not */
     struct version **versions; /* ascending */
     size_t version_count;
 };
@@ -47,7 +47,7 @@ struct sw_repository {
     atomic_bool yielding; /* the loader is to give way to requests */
     atomic_bool stopping;
     atomic_bool wake_queued;
-    char wake; /* its address in `jobs` means: look at `retired` */
+    char wake;                          /* its address in `jobs` means: look at `retired` */
     _Atomic(struct sw_model *) retired; /* stack, through retired_next; one reference each */
 };
 

@@ -73,9 +73,9 @@ static sw_status only_model_file(const struct sw_model_options *options, const c
     closedir(d);
     if (several || !found) {
         sw_free(found);
-        return several ? sw_fail(err, SW_E_MODEL_INVALID, "%s: several model files and no bundle.yaml to choose one",
-                                 dir)
-                       : sw_fail(err, SW_E_NOT_FOUND, "%s: neither bundle.yaml nor a model file in it", dir);
+        return several
+                   ? sw_fail(err, SW_E_MODEL_INVALID, "%s: several model files and no bundle.yaml to choose one", dir)
+                   : sw_fail(err, SW_E_NOT_FOUND, "%s: neither bundle.yaml nor a model file in it", dir);
     }
     *ret = found;
     return SW_OK;
@@ -179,8 +179,8 @@ static sw_status scan_numbered(const struct sw_model_options *options, const cha
         struct sw_error reason = {0};
         sw_status status = resolve_folder(options, version_dir, &path, &named, &reason);
         if (status) {
-            scan->items[scan->count++] =
-                (struct scanned_version){.number = numbers[i], .path = version_dir, .broken = true, .reason = reason};
+            scan->items[scan->count++] = (struct scanned_version){
+                .number = numbers[i], .path = version_dir, .broken = true, .reason = reason};
             continue;
         }
         sw_free(version_dir);

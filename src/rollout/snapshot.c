@@ -125,8 +125,8 @@ sw_status snapshot_acquire(const struct snapshot *snapshot, struct sw_str name, 
     }
     const struct served_version *found = version.len ? find_version(model, version) : newest(model);
     if (!found) {
-        return sw_fail(err, SW_E_NOT_FOUND, "model '" SW_STR_FMT "' has no version '" SW_STR_FMT "'",
-                       SW_STR_ARG(name), SW_STR_ARG(version));
+        return sw_fail(err, SW_E_NOT_FOUND, "model '" SW_STR_FMT "' has no version '" SW_STR_FMT "'", SW_STR_ARG(name),
+                       SW_STR_ARG(version));
     }
     if (!found->model) {
         return sw_fail(err, SW_E_UNAVAILABLE, "model '" SW_STR_FMT "' version %lld is %s%s%s", SW_STR_ARG(name),

@@ -5,8 +5,8 @@ enum { GOOD = 0x40, VALUE = 0x3f };
 
 /* GOOD and the value of each character of the alphabet; 0 for all others. */
 static const unsigned char values[256] = {
-    ['A'] = GOOD | 0, ['B'] = GOOD | 1, ['C'] = GOOD | 2, ['D'] = GOOD | 3, ['E'] = GOOD | 4, ['F'] = GOOD | 5,
-    ['G'] = GOOD | 6, ['H'] = GOOD | 7, ['I'] = GOOD | 8, ['J'] = GOOD | 9, ['K'] = GOOD | 10, ['L'] = GOOD | 11,
+    ['A'] = GOOD | 0,  ['B'] = GOOD | 1,  ['C'] = GOOD | 2,  ['D'] = GOOD | 3,  ['E'] = GOOD | 4,  ['F'] = GOOD | 5,
+    ['G'] = GOOD | 6,  ['H'] = GOOD | 7,  ['I'] = GOOD | 8,  ['J'] = GOOD | 9,  ['K'] = GOOD | 10, ['L'] = GOOD | 11,
     ['M'] = GOOD | 12, ['N'] = GOOD | 13, ['O'] = GOOD | 14, ['P'] = GOOD | 15, ['Q'] = GOOD | 16, ['R'] = GOOD | 17,
     ['S'] = GOOD | 18, ['T'] = GOOD | 19, ['U'] = GOOD | 20, ['V'] = GOOD | 21, ['W'] = GOOD | 22, ['X'] = GOOD | 23,
     ['Y'] = GOOD | 24, ['Z'] = GOOD | 25, ['a'] = GOOD | 26, ['b'] = GOOD | 27, ['c'] = GOOD | 28, ['d'] = GOOD | 29,

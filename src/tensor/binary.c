@@ -49,9 +49,8 @@ static sw_status check_bool(const struct sw_tensor *t, struct sw_str blob, struc
     }
     for (size_t i = 0; seen > 1; i++) {
         if (bytes[i] > 1) {
-            return sw_fail(err, SW_E_INVALID_ARGUMENT,
-                           "tensor \"" SW_STR_FMT "\": element %zu is %u, a BOOL is 0 or 1", SW_STR_ARG(t->name), i,
-                           bytes[i]);
+            return sw_fail(err, SW_E_INVALID_ARGUMENT, "tensor \"" SW_STR_FMT "\": element %zu is %u, a BOOL is 0 or 1",
+                           SW_STR_ARG(t->name), i, bytes[i]);
         }
     }
     return SW_OK;
@@ -78,8 +77,8 @@ sw_status sw_binary_read(struct sw_tensor *t, struct sw_str blob, struct sw_aren
     }
     void *copy = sw_arena_alloc_aligned(arena, want, DATA_ALIGN);
     if (!copy) {
-        return sw_fail(err, SW_E_UNAVAILABLE, "tensor \"" SW_STR_FMT "\": no memory for %zu bytes",
-                       SW_STR_ARG(t->name), want);
+        return sw_fail(err, SW_E_UNAVAILABLE, "tensor \"" SW_STR_FMT "\": no memory for %zu bytes", SW_STR_ARG(t->name),
+                       want);
     }
     if (want) {
         memcpy(copy, blob.data, want);
@@ -100,8 +99,7 @@ size_t sw_binary_size(const struct sw_tensor *t) {
     return size;
 }
 
-sw_status sw_binary_write(const struct sw_tensor *t, struct sw_arena *arena, struct sw_str *ret,
-                          struct sw_error *err) {
+sw_status sw_binary_write(const struct sw_tensor *t, struct sw_arena *arena, struct sw_str *ret, struct sw_error *err) {
     size_t size = sw_binary_size(t);
     if (t->dtype != SW_DTYPE_BYTES) {
         *ret = (struct sw_str){t->data, size};
@@ -110,8 +108,8 @@ sw_status sw_binary_write(const struct sw_tensor *t, struct sw_arena *arena, str
     const struct sw_str *elements = t->data;
     char *blob = sw_arena_alloc(arena, size), *out = blob;
     if (!blob) {
-        return sw_fail(err, SW_E_UNAVAILABLE, "tensor \"" SW_STR_FMT "\": no memory for %zu bytes",
-                       SW_STR_ARG(t->name), size);
+        return sw_fail(err, SW_E_UNAVAILABLE, "tensor \"" SW_STR_FMT "\": no memory for %zu bytes", SW_STR_ARG(t->name),
+                       size);
     }
     for (size_t i = 0; i < t->count; i++) {
         if (elements[i].len > UINT32_MAX) {

@@ -11,8 +11,8 @@
 
 void sw_json_init(struct sw_json *json, struct sw_str text, struct sw_arena *arena, struct sw_error *err) {
     SW_ASSERT(arena);
-    *json = (struct sw_json){.begin = text.data, .p = text.data, .end = text.data + text.len, .arena = arena,
-                             .err = err};
+    *json = (struct sw_json){
+        .begin = text.data, .p = text.data, .end = text.data + text.len, .arena = arena, .err = err};
 }
 
 sw_status sw_json_fail(struct sw_json *json, const char *fmt, ...) {
@@ -225,7 +225,7 @@ static char *put_utf8(char *out, uint32_t code) {
     return out;
 }
 
-#define EVERY_BYTE(x) ((uint64_t)(x) * 0x0101010101010101u)
+#define EVERY_BYTE(x) ((uint64_t)(x)*0x0101010101010101u)
 
 /* First byte at or after p that is a quote, a backslash or a control character, or end. Bytes >= 0x80 set *high. */
 static const char *skip_plain(const char *p, const char *end, bool *high) {

@@ -18,14 +18,14 @@ SW_INLINE char *put_bool(char *out, uint8_t value) {
 }
 
 /* Writes count elements, a comma behind each; at most ELEMENT_MAX bytes an element. */
-#define DEFINE_PIECE(NAME, TYPE, PUT)                                                  \
-    static char *NAME(char *out, const void *data, size_t start, size_t count) {       \
-        const TYPE *elements = (const TYPE *)data + start;                             \
-        for (size_t i = 0; i < count; i++) {                                           \
-            out = PUT(out, elements[i]);                                               \
-            *out++ = ',';                                                              \
-        }                                                                              \
-        return out;                                                                    \
+#define DEFINE_PIECE(NAME, TYPE, PUT)                                            \
+    static char *NAME(char *out, const void *data, size_t start, size_t count) { \
+        const TYPE *elements = (const TYPE *)data + start;                       \
+        for (size_t i = 0; i < count; i++) {                                     \
+            out = PUT(out, elements[i]);                                         \
+            *out++ = ',';                                                        \
+        }                                                                        \
+        return out;                                                              \
     }
 DEFINE_PIECE(piece_bool, uint8_t, put_bool)
 DEFINE_PIECE(piece_uint8, uint8_t, sw_format_uint)
@@ -148,8 +148,8 @@ static sw_status check(const struct writer *w, size_t start, size_t count) {
     part.count = count;
     size_t bad = sw_tensor_find_nonfinite(&part);
     if (bad != SIZE_MAX) {
-        return sw_fail(w->err, SW_E_INFERENCE_FAILED,
-                       "tensor \"" SW_STR_FMT "\": element %zu is NaN or infinite", SW_STR_ARG(t->name), start + bad);
+        return sw_fail(w->err, SW_E_INFERENCE_FAILED, "tensor \"" SW_STR_FMT "\": element %zu is NaN or infinite",
+                       SW_STR_ARG(t->name), start + bad);
     }
     return SW_OK;
 }
@@ -158,15 +158,17 @@ static sw_status finish(const struct writer *w) {
     if (!w->out->failed) {
         return SW_OK;
     }
-    return sw_fail(w->err, SW_E_UNAVAILABLE, "tensor \"" SW_STR_FMT "\": no room for its JSON in an answer of at most "
-                   "%zu bytes", SW_STR_ARG(w->t->name), w->out->max);
+    return sw_fail(w->err, SW_E_UNAVAILABLE,
+                   "tensor \"" SW_STR_FMT "\": no room for its JSON in an answer of at most "
+                   "%zu bytes",
+                   SW_STR_ARG(w->t->name), w->out->max);
 }
 
 /* Asks for the likely size at once, so that a large answer does not grow step by step. */
 static void reserve_likely(struct sw_buf *out, const struct sw_tensor *t, size_t count) {
     static const unsigned char likely[SW_DTYPE_COUNT] = {
-        [SW_DTYPE_BOOL] = 6,   [SW_DTYPE_UINT8] = 4,  [SW_DTYPE_INT8] = 5,   [SW_DTYPE_UINT16] = 6,
-        [SW_DTYPE_INT16] = 6,  [SW_DTYPE_INT32] = 8,  [SW_DTYPE_UINT32] = 8, [SW_DTYPE_INT64] = 8,
+        [SW_DTYPE_BOOL] = 6,   [SW_DTYPE_UINT8] = 4, [SW_DTYPE_INT8] = 5,   [SW_DTYPE_UINT16] = 6,
+        [SW_DTYPE_INT16] = 6,  [SW_DTYPE_INT32] = 8, [SW_DTYPE_UINT32] = 8, [SW_DTYPE_INT64] = 8,
         [SW_DTYPE_UINT64] = 8, [SW_DTYPE_FP32] = 12, [SW_DTYPE_FP64] = 21,
     };
     size_t bytes = count * likely[t->dtype];

@@ -146,13 +146,14 @@ SW_INLINE bool sw_decimal_double_exact(const struct sw_decimal *d, uint64_t *ret
 }
 
 /* Eisel-Lemire for a negative exponent of at least -290, so that the result is normal, with the first multiplication
- * only. false: that does not decide, once in 512 times. */
+ * only. false: that does not decide, once in 512 times. A number exactly halfway between two doubles is among these: the
+ * first word of the power is a little too small, so that the product ends in ones instead of zeros. */
 SW_INLINE bool sw_decimal_double_near(const struct sw_decimal *d, uint64_t *ret) {
     uint64_t digits = d->digits | (d->digits == 0);
     int leading = __builtin_clzll(digits);
     unsigned __int128 product = (unsigned __int128)(digits << leading) * sw_power_table[d->exponent - SW_POWER_MIN][0];
     uint64_t high = (uint64_t)(product >> 64);
-    if (SW_UNLIKELY((high & 0x1ff) == 0x1ff) || SW_UNLIKELY((uint64_t)product <= 1)) {
+    if (SW_UNLIKELY((high & 0x1ff) == 0x1ff)) {
         return false;
     }
     int top = (int)(high >> 63);

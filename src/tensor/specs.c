@@ -56,8 +56,8 @@ sw_status sw_tensor_check(const struct sw_tensor *t, const struct sw_tensor_spec
         char want[128], got[128];
         sw_shape_format(spec->shape, spec->rank, want, sizeof want);
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "input \"" SW_STR_FMT "\": shape is %s, the model wants %s%s",
-                       SW_STR_ARG(t->name), sw_shape_format(t->shape, t->rank, got, sizeof got),
-                       want, strchr(want, '-') ? " (-1: any)" : "");
+                       SW_STR_ARG(t->name), sw_shape_format(t->shape, t->rank, got, sizeof got), want,
+                       strchr(want, '-') ? " (-1: any)" : "");
     }
     return SW_OK;
 }

@@ -110,24 +110,24 @@ sw_status sw_tensor_alloc(struct sw_tensor *ret, struct sw_arena *arena, struct 
 
 /* Index of the first element whose exponent bits are all ones, or SIZE_MAX. Adding one unit of exponent carries into
  * the sign bit exactly then; blocks are OR-ed together without a branch, so that the compiler uses vectors. */
-#define DEFINE_FIND(NAME, TYPE, EXPONENT, UNIT, SIGN)                                   \
-    static size_t NAME(const TYPE *data, size_t count) {                                \
-        for (size_t start = 0; start < count; start += BLOCK) {                         \
-            size_t n = count - start < BLOCK ? count - start : BLOCK;                   \
-            TYPE seen = 0;                                                              \
-            for (size_t i = 0; i < n; i++) {                                            \
-                seen |= (TYPE)((data[start + i] & (TYPE)(EXPONENT)) + (TYPE)(UNIT));    \
-            }                                                                           \
-            if (SW_LIKELY(!(seen & (TYPE)(SIGN)))) {                                    \
-                continue;                                                               \
-            }                                                                           \
-            for (size_t i = start;; i++) {                                              \
-                if ((data[i] & (TYPE)(EXPONENT)) == (TYPE)(EXPONENT)) {                 \
-                    return i;                                                           \
-                }                                                                       \
-            }                                                                           \
-        }                                                                               \
-        return SIZE_MAX;                                                                \
+#define DEFINE_FIND(NAME, TYPE, EXPONENT, UNIT, SIGN)                                \
+    static size_t NAME(const TYPE *data, size_t count) {                             \
+        for (size_t start = 0; start < count; start += BLOCK) {                      \
+            size_t n = count - start < BLOCK ? count - start : BLOCK;                \
+            TYPE seen = 0;                                                           \
+            for (size_t i = 0; i < n; i++) {                                         \
+                seen |= (TYPE)((data[start + i] & (TYPE)(EXPONENT)) + (TYPE)(UNIT)); \
+            }                                                                        \
+            if (SW_LIKELY(!(seen & (TYPE)(SIGN)))) {                                 \
+                continue;                                                            \
+            }                                                                        \
+            for (size_t i = start;; i++) {                                           \
+                if ((data[i] & (TYPE)(EXPONENT)) == (TYPE)(EXPONENT)) {              \
+                    return i;                                                        \
+                }                                                                    \
+            }                                                                        \
+        }                                                                            \
+        return SIZE_MAX;                                                             \
     }
 
 DEFINE_FIND(find_fp16, uint16_t, 0x7c00, 0x0400, 0x8000)

@@ -49,9 +49,9 @@ struct sw_tensor_spec {
     char *name;
     enum sw_dtype dtype;
     uint32_t rank;
-    int64_t shape[SW_RANK_MAX];       /* -1: free */
+    int64_t shape[SW_RANK_MAX];        /* -1: free */
     char *dimension_name[SW_RANK_MAX]; /* symbolic name of a free dimension, or NULL; equal names must be equal sizes */
-    bool optional;                    /* input with a default (initializer), or output that may be absent */
+    bool optional;                     /* input with a default (initializer), or output that may be absent */
 };
 
 struct sw_tensor_specs {
@@ -61,8 +61,8 @@ struct sw_tensor_specs {
 
 /* Bytes of one element in memory: 1, 2, 4, 8, or sizeof(struct sw_str) for BYTES. */
 size_t sw_dtype_size(enum sw_dtype dtype);
-const char *sw_dtype_name(enum sw_dtype dtype);       /* "FP32" */
-enum sw_dtype sw_dtype_parse(struct sw_str name);     /* SW_DTYPE_INVALID when unknown */
+const char *sw_dtype_name(enum sw_dtype dtype);   /* "FP32" */
+enum sw_dtype sw_dtype_parse(struct sw_str name); /* SW_DTYPE_INVALID when unknown */
 
 /* Product of the dimensions into *ret_count; false when one is negative or the product exceeds SW_ELEMENTS_MAX. */
 bool sw_shape_count(const int64_t *shape, uint32_t rank, size_t *ret_count);
@@ -72,8 +72,7 @@ const char *sw_shape_format(const int64_t *shape, uint32_t rank, char *buffer, s
 
 /* Allocates data for dtype and shape from the arena, 64-byte aligned, not zeroed (BYTES: zeroed). */
 SW_MUST_CHECK sw_status sw_tensor_alloc(struct sw_tensor *ret, struct sw_arena *arena, struct sw_str name,
-                                        enum sw_dtype dtype, const int64_t *shape, uint32_t rank,
-                                        struct sw_error *err);
+                                        enum sw_dtype dtype, const int64_t *shape, uint32_t rank, struct sw_error *err);
 
 const struct sw_tensor_spec *sw_specs_find(const struct sw_tensor_specs *specs, struct sw_str name);
 void sw_specs_deinit(struct sw_tensor_specs *specs);

@@ -10,7 +10,8 @@ static enum sw_http_result nothing(struct sw_http_exchange *x) {
     return SW_HTTP_DONE;
 }
 
-#define ROUTE(m, p) {.method = m, .path = p, .handler = nothing}
+#define ROUTE(m, p) \
+    { .method = m, .path = p, .handler = nothing }
 static const struct sw_route routes[] = {
     ROUTE(SW_HTTP_GET, "/"),
     ROUTE(SW_HTTP_GET, "/v2"),

@@ -10,8 +10,13 @@ import json
 import numpy as np
 import pytest
 
-triton = pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install 'tritonclient[http]'")
-from tritonclient.utils import InferenceServerException, triton_to_np_dtype  # noqa: E402
+try:
+    import tritonclient.http as triton
+    from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+except ImportError:
+    triton = None
+
+pytestmark = pytest.mark.skipif(not triton, reason="tritonclient is not installed: pip install 'tritonclient[http]'")
 
 
 @pytest.fixture

@@ -72,9 +72,7 @@ def test_version(run_slipway, binary):
 
 
 def test_serving_no_model_is_warned_of(start_server):
-    server = start_server()
-    assert "--models-dir" in server.logs_of("no model to serve; name one on the command line, or a folder with "
-                                            "--models-dir")[0]["msg"]
+    start_server().wait_log("no model to serve; name one on the command line, or a folder with --models-dir")
 
 
 def test_a_full_disk_is_told(binary):

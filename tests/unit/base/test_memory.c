@@ -326,15 +326,17 @@ static bool utf8_reference(const unsigned char *p, size_t len) {
 
 static void utf8(void **state) {
     for (uint32_t x = 0; x < 1u << 24; x += (x >> 16) < 0x80 ? 251 : 1) {
-        unsigned char text[11] = {'a', 'b', 'c', 'd', 'e', 'f', 'g', (unsigned char)(x >> 16), (unsigned char)(x >> 8),
-                                  (unsigned char)x, 0x80};
+        unsigned char text[11] = {
+            'a', 'b', 'c', 'd', 'e', 'f', 'g', (unsigned char)(x >> 16), (unsigned char)(x >> 8), (unsigned char)x,
+            0x80};
         struct sw_str three = {(char *)text + 7, 3}, four = {(char *)text + 7, 4};
         if (sw_utf8_valid(three) != utf8_reference(text + 7, 3) || sw_utf8_valid(four) != utf8_reference(text + 7, 4)) {
             fail_msg("%02x %02x %02x (80)", text[7], text[8], text[9]);
         }
     }
     assert_true(sw_utf8_valid(SW_STR("0123456789abcdef\xf0\x9f\x9a\xa2")));
-    assert_false(sw_utf8_valid(SW_STR("01234567\xff" "9abcdef")));
+    assert_false(sw_utf8_valid(SW_STR("01234567\xff"
+                                      "9abcdef")));
     assert_true(sw_utf8_valid((struct sw_str){NULL, 0}));
 }
 

@@ -36,7 +36,9 @@ static const char *const good[][2] = {
     {"---\na: {b: [], c: {}}\n", "{\"a\": {\"b\": [], \"c\": {}}}"},
     {"1: a\ntrue: b", "{\"1\": \"a\", \"true\": \"b\"}"},
     {"a: x # comment\nb: x#y", "{\"a\": \"x\", \"b\": \"x#y\"}"},
-    {"\xef\xbb\xbf" "a: 1", "{\"a\": 1}"},
+    {"\xef\xbb\xbf"
+     "a: 1",
+     "{\"a\": 1}"},
     {"12", "12"},
 };
 
@@ -219,7 +221,7 @@ static void paths(void **state) {
         const char *name;
         bool inside;
     } names[] = {
-        {"a", true},     {"a/b.c", true}, {"..a/b..", true}, {"", false},     {"/a", false},     {"..", false},
+        {"a", true},     {"a/b.c", true}, {"..a/b..", true}, {"", false},     {"/a", false}, {"..", false},
         {"a/..", false}, {"../a", false}, {"a/../b", false}, {"a//b", false}, {"a/", false},
     };
     for (size_t i = 0; i < SW_COUNTOF(names); i++) {

@@ -166,10 +166,14 @@ static void a_warning_alone_does_not_fail(void **state) {
 }
 
 static void what_is_written_reads_back(void **state) {
-    char *environment[] = {"SLIPWAY_SERVER_HOST=a \"b\": #c\xc3\xa9", "SLIPWAY_DATA_DIRECTORY=12",
+    char *environment[] = {"SLIPWAY_SERVER_HOST=a \"b\": #c\xc3\xa9",
+                           "SLIPWAY_DATA_DIRECTORY=12",
                            "SLIPWAY_LOG_ACCESS=off",
-                           "SLIPWAY_SERVER_MAX_BODY_BYTES=1500", "SLIPWAY_SERVER_DRAIN_DELAY=1500ms",
-                           "SLIPWAY_MODELS_DIRECTORY=true", "SLIPWAY_SERVER_INSECURE=yes", NULL};
+                           "SLIPWAY_SERVER_MAX_BODY_BYTES=1500",
+                           "SLIPWAY_SERVER_DRAIN_DELAY=1500ms",
+                           "SLIPWAY_MODELS_DIRECTORY=true",
+                           "SLIPWAY_SERVER_INSECURE=yes",
+                           NULL};
     struct sw_config *before = load(&(struct sw_config_sources){.environment = environment});
     struct sw_buf text;
     sw_buf_init(&text, 1 << 16);

@@ -7,9 +7,9 @@
 #include "cli/options.h"
 #include "cli/suggest.h"
 
-#define PARSE(ret, err, ...)                                              \
-    sw_args_parse((ret), (int)SW_COUNTOF(((char *[]){"slipway", __VA_ARGS__})), \
-                  (char *[]){"slipway", __VA_ARGS__}, (err))
+#define PARSE(ret, err, ...)                                                                                        \
+    sw_args_parse((ret), (int)SW_COUNTOF(((char *[]){"slipway", __VA_ARGS__})), (char *[]){"slipway", __VA_ARGS__}, \
+                  (err))
 
 static void assert_usage(sw_status status, struct sw_args *args, const struct sw_error *err, const char *part) {
     assert_int_equal(status, SW_E_USAGE);
@@ -142,8 +142,9 @@ static void edit_distances(void **state) {
         const char *a, *b;
         size_t distance;
     } cases[] = {
-        {"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "ab", 1},
-        {"abc", "abxc", 1}, {"prot", "port", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3}, {"ab", "ba", 1},
+        {"", "", 0},      {"", "abc", 3},     {"abc", "", 3},      {"abc", "abc", 0},        {"abc", "abd", 1},
+        {"abc", "ab", 1}, {"abc", "abxc", 1}, {"prot", "port", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3},
+        {"ab", "ba", 1},
     };
     for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
         assert_int_equal(sw_edit_distance(sw_str_of(cases[i].a), sw_str_of(cases[i].b)), cases[i].distance);

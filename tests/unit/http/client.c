@@ -180,8 +180,7 @@ static enum sw_http_result big(struct sw_http_exchange *x) {
         piece[i] = (char)('a' + i % 23);
     }
     struct sw_str type = sw_http_query(x, "type");
-    sw_http_reply(x, 200, type.data ? sw_arena_strdup(&x->arena, type) : "application/json",
-                  (struct sw_str){NULL, 0});
+    sw_http_reply(x, 200, type.data ? sw_arena_strdup(&x->arena, type) : "application/json", (struct sw_str){NULL, 0});
     sw_http_add_header(x, "X-Pieces", "many");
     for (uint64_t i = 0; i < pieces; i++) {
         sw_http_add_part(x, (struct sw_str){piece, 65536});

@@ -32,10 +32,10 @@ void client_close(struct client *c);
 void client_send(struct client *c, const void *data, size_t len); /* errors are ignored: the server may have closed */
 void client_print(struct client *c, const char *fmt, ...) SW_PRINTF(2, 3);
 void client_post(struct client *c, const char *path, const char *headers, const void *body, size_t len);
-struct answer client_read(struct client *c);            /* fails the test when none comes */
-struct answer client_read_head(struct client *c);       /* of an answer to HEAD */
-bool client_ends(struct client *c);                     /* waits for the end of the stream; true: no more bytes came */
-int client_status(struct client *c);                    /* reads an answer and returns its status */
+struct answer client_read(struct client *c);      /* fails the test when none comes */
+struct answer client_read_head(struct client *c); /* of an answer to HEAD */
+bool client_ends(struct client *c);               /* waits for the end of the stream; true: no more bytes came */
+int client_status(struct client *c);              /* reads an answer and returns its status */
 bool answer_has(const struct answer *a, const char *header_line);
 bool answer_body_has(const struct answer *a, const char *text);
 void answer_free(struct answer *a);
@@ -45,9 +45,9 @@ struct fixture {
     struct sw_http_options options; /* change before fixture_start */
     struct sw_http_server *server;
     struct sw_clock clock;
-    atomic_uint done;        /* on_done calls */
-    atomic_int last_status;  /* of the exchange last done */
-    atomic_uint handled;     /* handler calls */
+    atomic_uint done;       /* on_done calls */
+    atomic_int last_status; /* of the exchange last done */
+    atomic_uint handled;    /* handler calls */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct sw_http_exchange *waiting[64]; /* after /async, until fixture_finish */

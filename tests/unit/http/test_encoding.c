@@ -234,8 +234,10 @@ static void what_is_not_compressed(void **state) {
         const char *path, *accept;
         bool packed;
     } cases[] = {
-        {"/big/1?type=image/png", "gzip", false},       {"/big/1?type=image/svg%2Bxml", "gzip", true},
-        {"/big/1?type=application/octet-stream", "*", false}, {"/big/1?type=application/octet-stream", "gzip", true},
+        {"/big/1?type=image/png", "gzip", false},
+        {"/big/1?type=image/svg%2Bxml", "gzip", true},
+        {"/big/1?type=application/octet-stream", "*", false},
+        {"/big/1?type=application/octet-stream", "gzip", true},
         {"/describe/short", "gzip", false},
     };
     struct client c = fixture_client(&f);

@@ -363,11 +363,12 @@ static void malformed_requests_end_the_connection(void **state) {
 }
 
 static void binary_header_length_is_checked(void **state) {
-    const char *const bad[] = {
-        "Inference-Header-Content-Length: 4\r\n", "Inference-Header-Content-Length: x\r\n",
-        "Inference-Header-Content-Length: -1\r\n", "Inference-Header-Content-Length: 18446744073709551615\r\n",
-        "Inference-Header-Content-Length: \r\n",
-        "Inference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 1\r\n"};
+    const char *const bad[] = {"Inference-Header-Content-Length: 4\r\n",
+                               "Inference-Header-Content-Length: x\r\n",
+                               "Inference-Header-Content-Length: -1\r\n",
+                               "Inference-Header-Content-Length: 18446744073709551615\r\n",
+                               "Inference-Header-Content-Length: \r\n",
+                               "Inference-Header-Content-Length: 1\r\nInference-Header-Content-Length: 1\r\n"};
     struct client c = fixture_client(&f);
     for (size_t i = 0; i < SW_COUNTOF(bad); i++) {
         client_post(&c, "/echo", bad[i], "abc", 3);

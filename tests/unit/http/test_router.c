@@ -55,8 +55,9 @@ static void literals(void **state) {
     assert_int_equal(match(SW_HTTP_GET, "/"), 0);
     assert_int_equal(match(SW_HTTP_GET, "/v2"), 1);
     assert_int_equal(match(SW_HTTP_GET, "/a/b/c"), 9);
-    const char *const unknown[] = {"", "v2", "//", "/v2/", "/v", "/v22", "/V2", "/a/b", "/a/b/c/", "/a//c", "*",
-                                   "/./v2", "/a/../v2", "/v2/models", "/v2/models/", "/v2/models//infer"};
+    const char *const unknown[] = {
+        "",        "v2",    "//", "/v2/",  "/v",       "/v22",       "/V2",         "/a/b",
+        "/a/b/c/", "/a//c", "*",  "/./v2", "/a/../v2", "/v2/models", "/v2/models/", "/v2/models//infer"};
     for (size_t i = 0; i < SW_COUNTOF(unknown); i++) {
         assert_int_equal(match(SW_HTTP_GET, unknown[i]), -1);
         assert_int_equal(allowed, 0);
@@ -115,7 +116,7 @@ static void percent_decoding(void **state) {
     assert_int_equal(match(SW_HTTP_GET, "/v2/models/a%2Fb%20%c3%a4"), 2);
     assert_true(sw_str_is(params[0], "a/b \xc3\xa4"));
     assert_int_equal(match(SW_HTTP_GET, "/v2/models/%25%32%35"), 2);
-    assert_true(sw_str_is(params[0], "%25")); /* once, not twice */
+    assert_true(sw_str_is(params[0], "%25"));            /* once, not twice */
     assert_int_equal(match(SW_HTTP_GET, "/%76%32"), -1); /* only parameters are decoded */
     const char *const bad[] = {"/v2/models/%", "/v2/models/a%2", "/v2/models/%zz", "/v2/models/%00", "/v2/models/a%0"};
     for (size_t i = 0; i < SW_COUNTOF(bad); i++) {

@@ -23,7 +23,7 @@ void fake_reset(void);
 struct fake_counts fake_counts(void);
 void fake_close_gate(void);
 void fake_open_gate(void);
-void fake_wait_started(size_t count);  /* until that many loads have begun */
+void fake_wait_started(size_t count); /* until that many loads have begun */
 void fake_wait_unloaded(size_t count);
 
 /* A folder under /tmp, and files in it. Paths are "folder/name", folders between are made. */

@@ -115,8 +115,7 @@ static void load_then_acquire(void **state) {
 
     assert_refused("one", "2", SW_E_NOT_FOUND, "model 'one' has no version '2'");
     assert_refused("one", "champion", SW_E_NOT_FOUND, "model 'one' has no version 'champion'");
-    assert_refused("one", "99999999999999999999", SW_E_NOT_FOUND,
-                   "model 'one' has no version '99999999999999999999'");
+    assert_refused("one", "99999999999999999999", SW_E_NOT_FOUND, "model 'one' has no version '99999999999999999999'");
 }
 
 static void unknown_model_is_refused_at_submit(void **state) {

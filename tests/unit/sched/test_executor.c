@@ -171,8 +171,10 @@ static void every_accepted_job_runs_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(full_queue_refuses),       cmocka_unit_test(workers_run_at_once),
-        cmocka_unit_test(a_job_may_submit),         cmocka_unit_test(refuses_odd_sizes),
+        cmocka_unit_test(full_queue_refuses),
+        cmocka_unit_test(workers_run_at_once),
+        cmocka_unit_test(a_job_may_submit),
+        cmocka_unit_test(refuses_odd_sizes),
         cmocka_unit_test(every_accepted_job_runs_once),
     };
     return cmocka_run_group_tests_name("sched/executor", tests, NULL, NULL);

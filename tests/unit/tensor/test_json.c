@@ -163,9 +163,9 @@ static void bounds_the_depth(void **state) {
 }
 
 static void reads_an_object(void **state) {
-    struct sw_json json =
-        cursor(SW_STR(" { \"name\" : \"a\\u00e9\\n\" , \"n\":-12, \"on\":true,\"d\":1.5e2,\"z\":null, "
-                      "\"skip\":[{\"name\":1}], \"list\": [1, 2,3 ] } "));
+    struct sw_json json = cursor(
+        SW_STR(" { \"name\" : \"a\\u00e9\\n\" , \"n\":-12, \"on\":true,\"d\":1.5e2,\"z\":null, "
+               "\"skip\":[{\"name\":1}], \"list\": [1, 2,3 ] } "));
     struct sw_str name = {0};
     int64_t n = 0, sum = 0;
     bool on = false;
@@ -219,8 +219,7 @@ static void decodes_strings(void **state) {
         {SW_STR("\"\\u0000\""), SW_STR("\0")},
         {SW_STR("\"a\\u0000b\""), SW_STR("a\0b")},
         {SW_STR("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), SW_STR("\"\\/\b\f\n\r\t")},
-        {SW_STR("\"\\u00E9\\u20ac\\uD83D\\uDE00\\uffff\""),
-         SW_STR("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbf")},
+        {SW_STR("\"\\u00E9\\u20ac\\uD83D\\uDE00\\uffff\""), SW_STR("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbf")},
         {SW_STR("\"mixed \xc3\xa9 and \\n and more text behind\""),
          SW_STR("mixed \xc3\xa9 and \n and more text behind")},
     };
@@ -293,9 +292,14 @@ static void reports_exhausted_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(accepts_the_grammar), TEST(refuses_what_is_not_json), TEST(bounds_the_depth),
-        TEST(reads_an_object),     TEST(decodes_strings),          TEST(refuses_other_kinds),
-        TEST(remembers_keys_up_to_the_bound), TEST(reports_exhausted_memory),
+        TEST(accepts_the_grammar),
+        TEST(refuses_what_is_not_json),
+        TEST(bounds_the_depth),
+        TEST(reads_an_object),
+        TEST(decodes_strings),
+        TEST(refuses_other_kinds),
+        TEST(remembers_keys_up_to_the_bound),
+        TEST(reports_exhausted_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

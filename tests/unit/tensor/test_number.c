@@ -162,8 +162,8 @@ static void reads_halfway_doubles(void **state) {
         if (bits >= 0x7fefffffffffffff) {
             continue;
         }
-        long double halfway =
-            ((long double)double_of(bits) + (long double)double_of(bits + 1)) / 2; /* 64 bits: exact */
+        long double halfway = ((long double)double_of(bits) + (long double)double_of(bits + 1)) /
+                              2; /* 64 bits: exact */
         if (halfway == 0) {
             continue;
         }
@@ -306,8 +306,9 @@ static void reads_very_long_digits(void **state) {
 
 /* All ways to end: at `end`, and before other text. The word-wise path and the byte-wise path must agree. */
 static void reads_at_any_distance_from_the_end(void **state) {
-    static const char *const numbers[] = {"0", "-7", "12", "123.5", "-0.123456", "1234567.25", "12345678", "0.12345678",
-                                          "1e5", "1.5E-3", "123456789.987654321", "0.1234567890123456"};
+    static const char *const numbers[] = {
+        "0",        "-7",         "12",  "123.5",  "-0.123456",           "1234567.25",
+        "12345678", "0.12345678", "1e5", "1.5E-3", "123456789.987654321", "0.1234567890123456"};
     for (size_t i = 0; i < SW_COUNTOF(numbers); i++) {
         size_t n = strlen(numbers[i]);
         for (size_t behind = 0; behind < 20; behind++) {
@@ -332,11 +333,9 @@ static void reads_at_any_distance_from_the_end(void **state) {
 static void stops_behind_long_numbers(void **state) {
     static const struct {
         const char *number, *rest;
-    } cases[] = {{"0.00010080232260001000", ".5"},
-                 {"0.00010080232260001000", "-5"},
+    } cases[] = {{"0.00010080232260001000", ".5"},     {"0.00010080232260001000", "-5"},
                  {"12345678901234567890123", "e"}, /* malformed: an exponent without digits */
-                 {"12345678901234567890123", ".25.5"},
-                 {"0.12345678901234567890e5", ".5"},
+                 {"12345678901234567890123", ".25.5"}, {"0.12345678901234567890e5", ".5"},
                  {"100000000000000000000.0", "0x"}};
     for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
         char text[64];
@@ -357,9 +356,10 @@ static void stops_behind_long_numbers(void **state) {
 }
 
 static void refuses_what_json_refuses(void **state) {
-    static const char *const cases[] = {"", "-", "+1", ".5", "-.5", "5.", "5.e3", "1e", "1e+", "1e-", "1E", "01", "-01",
-                                        "00", "00.5", "NaN", "nan", "Infinity", "-Infinity", "inf", "e5", "-e5", " 1",
-                                        "--1", "0x10x", "\xc2\xb2", "/", ":"};
+    static const char *const cases[] = {"",     "-",   "+1",  ".5",       "-.5",       "5.",  "5.e3",
+                                        "1e",   "1e+", "1e-", "1E",       "01",        "-01", "00",
+                                        "00.5", "NaN", "nan", "Infinity", "-Infinity", "inf", "e5",
+                                        "-e5",  " 1",  "--1", "0x10x",    "\xc2\xb2",  "/",   ":"};
     for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
         for (int padded = 0; padded < 2; padded++) {
             char text[64] = "";

@@ -99,10 +99,8 @@ static void refuses_wrong_objects(void **state) {
         {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1]}", "has 1 elements"},
         {"{\"data\":[1],\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\"}", "has 1 elements"},
         {"{\"data\":[1,]}", "malformed"},
-        {"{\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\",\"data\":[1]}",
-         "more than the data can hold"},
-        {"{\"data\":[1],\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\"}",
-         "more than the data can hold"},
+        {"{\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\",\"data\":[1]}", "more than the data can hold"},
+        {"{\"data\":[1],\"name\":\"x\",\"shape\":[1000000000,2],\"datatype\":\"FP32\"}", "more than the data can hold"},
         {"{\"name\":\"x\",\"name\":\"x\"}", "duplicate key \"name\""},
         {"{\"name\":\"x\",\"shape\":[1,2],\"datatype\":\"FP32\",\"data\":[1,2],\"data\":[1,2]}",
          "duplicate key \"data\""},
@@ -201,7 +199,8 @@ static void reads_lists(void **state) {
         {"[]", "empty"},
         {"{}", "an array"},
         {"[{\"name\":\"a\",\"shape\":[1],\"datatype\":\"INT8\",\"data\":[1]},"
-         "{\"name\":\"a\",\"shape\":[1],\"datatype\":\"INT8\",\"data\":[1]}]", "tensor \"a\": given twice"},
+         "{\"name\":\"a\",\"shape\":[1],\"datatype\":\"INT8\",\"data\":[1]}]",
+         "tensor \"a\": given twice"},
         {"[5]", "an object"},
     };
     struct sw_tensor *tensors;
@@ -253,9 +252,14 @@ static void decodes_base64(void **state) {
     static const struct {
         struct sw_str text, want;
     } good[] = {
-        {SW_STR(""), SW_STR("")},         {SW_STR("Zg=="), SW_STR("f")},         {SW_STR("Zm8="), SW_STR("fo")},
-        {SW_STR("Zm9v"), SW_STR("foo")},  {SW_STR("Zm9vYg=="), SW_STR("foob")},  {SW_STR("Zm9vYmE="), SW_STR("fooba")},
-        {SW_STR("Zm9vYmFy"), SW_STR("foobar")}, {SW_STR("+/+/"), SW_STR("\xfb\xff\xbf")},
+        {SW_STR(""), SW_STR("")},
+        {SW_STR("Zg=="), SW_STR("f")},
+        {SW_STR("Zm8="), SW_STR("fo")},
+        {SW_STR("Zm9v"), SW_STR("foo")},
+        {SW_STR("Zm9vYg=="), SW_STR("foob")},
+        {SW_STR("Zm9vYmE="), SW_STR("fooba")},
+        {SW_STR("Zm9vYmFy"), SW_STR("foobar")},
+        {SW_STR("+/+/"), SW_STR("\xfb\xff\xbf")},
     };
     for (size_t i = 0; i < SW_COUNTOF(good); i++) {
         struct sw_str got;
@@ -307,11 +311,16 @@ static void decodes_every_length(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(reads_fields_in_any_order), TEST(reads_scalars_and_empty_tensors),
-        TEST(refuses_wrong_objects),     TEST(finds_duplicates_behind_many_keys),
-        TEST(reads_binary_data),         TEST(reads_16_bit_floats_in_binary),
-        TEST(reads_lists),               TEST(decodes_base64_elements),
-        TEST(decodes_base64),            TEST(decodes_every_length),
+        TEST(reads_fields_in_any_order),
+        TEST(reads_scalars_and_empty_tensors),
+        TEST(refuses_wrong_objects),
+        TEST(finds_duplicates_behind_many_keys),
+        TEST(reads_binary_data),
+        TEST(reads_16_bit_floats_in_binary),
+        TEST(reads_lists),
+        TEST(decodes_base64_elements),
+        TEST(decodes_base64),
+        TEST(decodes_every_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

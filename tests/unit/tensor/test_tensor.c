@@ -83,8 +83,7 @@ static void allocates_aligned(void **state) {
     const int64_t huge[] = {(int64_t)1 << 30};
     assert_int_equal(sw_tensor_alloc(&t, &arena, SW_STR("x"), SW_DTYPE_FP64, huge, 1, &err), SW_E_UNAVAILABLE);
     const int64_t negative[] = {-1};
-    assert_int_equal(sw_tensor_alloc(&t, &arena, SW_STR("x"), SW_DTYPE_FP64, negative, 1, &err),
-                     SW_E_INVALID_ARGUMENT);
+    assert_int_equal(sw_tensor_alloc(&t, &arena, SW_STR("x"), SW_DTYPE_FP64, negative, 1, &err), SW_E_INVALID_ARGUMENT);
     assert_int_equal(sw_tensor_alloc(&t, &arena, SW_STR("x"), SW_DTYPE_FP64, shape, SW_RANK_MAX + 1, &err),
                      SW_E_INVALID_ARGUMENT);
     assert_memory_equal(&t, &untouched, sizeof t);
@@ -177,7 +176,11 @@ static char batch[] = "batch", name_a[] = "a", name_b[] = "b", name_c[] = "c";
 static struct sw_tensor_spec spec_items[] = {
     {.name = name_a, .dtype = SW_DTYPE_FP32, .rank = 2, .shape = {-1, 3}, .dimension_name = {batch}},
     {.name = name_b, .dtype = SW_DTYPE_INT64, .rank = 1, .shape = {-1}, .dimension_name = {batch}},
-    {.name = name_c, .dtype = SW_DTYPE_BOOL, .rank = 2, .shape = {-1, -1}, .dimension_name = {batch, batch},
+    {.name = name_c,
+     .dtype = SW_DTYPE_BOOL,
+     .rank = 2,
+     .shape = {-1, -1},
+     .dimension_name = {batch, batch},
      .optional = true},
 };
 static const struct sw_tensor_specs specs = {spec_items, SW_COUNTOF(spec_items)};
@@ -254,8 +257,7 @@ static void refuses_wrong_binary(void **state) {
     for (size_t len = 0; len < 16; len++) {
         assert_int_equal(sw_binary_read(&t, (struct sw_str){bytes, len}, &arena, &err), SW_E_INVALID_ARGUMENT);
     }
-    assert_string_equal(err.message,
-                        "tensor \"x\": shape [4] of FP32 takes 16 bytes of binary data, 15 were given");
+    assert_string_equal(err.message, "tensor \"x\": shape [4] of FP32 takes 16 bytes of binary data, 15 were given");
     t.dtype = SW_DTYPE_BOOL;
     assert_int_equal(sw_binary_read(&t, (struct sw_str){bytes, 4}, &arena, &err), SW_E_INVALID_ARGUMENT);
     assert_non_null(strstr(err.message, "element 3 is 2, a BOOL is 0 or 1"));
@@ -290,10 +292,10 @@ static void reads_binary_strings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(names_types),          TEST(counts_elements),  TEST(formats_shapes),       TEST(allocates_aligned),
-        TEST(converts_every_half),  TEST(rounds_to_half),   TEST(rounds_to_bf16),       TEST(finds_nonfinite),
-        TEST(checks_signatures),    TEST(copies_signatures), TEST(borrows_aligned_binary),
-        TEST(refuses_wrong_binary), TEST(reads_binary_strings),
+        TEST(names_types),          TEST(counts_elements),   TEST(formats_shapes),         TEST(allocates_aligned),
+        TEST(converts_every_half),  TEST(rounds_to_half),    TEST(rounds_to_bf16),         TEST(finds_nonfinite),
+        TEST(checks_signatures),    TEST(copies_signatures), TEST(borrows_aligned_binary), TEST(refuses_wrong_binary),
+        TEST(reads_binary_strings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
