@@ -25,8 +25,13 @@ static int setup(void **state) {
     return 0;
 }
 
+static FILE *access_log_file; /* open until no thread of the server is left that could still write a line */
+
 static int teardown(void **state) {
     harness_stop();
+    if (access_log_file) {
+        fclose(access_log_file);
+    }
     return 0;
 }
 
@@ -248,7 +253,7 @@ static const char *wait_for_log(FILE *f, const char *wanted) {
 /* One line a request, with the route's template and the message, without bodies and query strings. */
 static void access_log(void **state) {
     const char *path = harness_path("access.log");
-    FILE *f = fopen(path, "w+e");
+    FILE *f = access_log_file = fopen(path, "w+e");
     assert_non_null(f);
     sw_log_set_fd(fileno(f));
     sw_log_set_level(SW_LOG_INFO);
@@ -269,7 +274,6 @@ static void access_log(void **state) {
     sw_log_set_fd(2);
     sw_api_set_access_log(harness_api, SW_ACCESS_LOG_ALL);
     const char *text = wait_for_log(f, "\"route\":\"/models/versions\",\"status\":404,");
-    fclose(f);
     assert_non_null(strstr(text, "\"model\":\"sum\",\"version\":\"1\""));
     assert_non_null(strstr(text, "\"error\":\"not_found\",\"message\":\""));
     assert_non_null(strstr(text, "\"level\":\"error\""));
