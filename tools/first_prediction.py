@@ -148,6 +148,8 @@ def main():
     port = arguments.port
     if port is None:
         port = 8080 if port_is_free(8080) and not arguments.once else 0
+    # Ended by another program: the server must not outlive this one.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     server = Server(binary, port, binary.parent / "run.log")
     try:
         if not server.wait_ready():
@@ -170,6 +172,11 @@ def main():
         if arguments.once:
             server.process.terminate()
         return server.process.wait()
+    except SystemExit:
+        if server.process.poll() is None:
+            server.process.terminate()
+            server.process.wait(30)
+        raise
     if server.process.poll() is None:
         server.process.send_signal(signal.SIGTERM)
     code = server.process.wait(30)
