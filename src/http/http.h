@@ -1,7 +1,7 @@
 /* HTTP/1.1 server over libmicrohttpd. Knows no models.
  *
- * One acceptor thread hands connections round robin to N I/O threads (one libmicrohttpd daemon each, epoll, no
- * listening socket of its own: its own thread pool spreads connections badly). A request is read whole into its
+ * One acceptor thread hands each connection to that of N I/O threads which has fewest (one libmicrohttpd daemon each,
+ * epoll, no listening socket: libmicrohttpd's own thread pool spreads connections badly). A request is read whole into its
  * exchange's arena, decoded (gzip, deflate), handed to its route's handler, and answered. A watcher, once a second or
  * when the earliest deadline is due, ends connections that send headers or body too slowly.
  *

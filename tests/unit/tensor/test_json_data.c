@@ -132,88 +132,91 @@ static void reads_every_type(void **state) {
 }
 
 /* Each: read as a tensor "x" of shape [3]; the message names the tensor and holds `says`. */
+static const struct {
+    enum sw_dtype dtype;
+    const char *text, *says;
+} wrong_elements[] = {
+    {SW_DTYPE_FP32, "[1,NaN,3]", "element 1: NaN or an infinity"},
+    {SW_DTYPE_FP32, "[1,2,Infinity]", "element 2: NaN or an infinity"},
+    {SW_DTYPE_FP32, "[-Infinity,2,3]", "element 0: NaN or an infinity"},
+    {SW_DTYPE_FP32, "[1,null,3]", "element 1: null"},
+    {SW_DTYPE_FP32, "[1,nul,3]", "element 1: malformed"},
+    {SW_DTYPE_FP32, "[1,true,3]", "element 1: true or false stands where a number of datatype FP32"},
+    {SW_DTYPE_FP32, "[1,\"2\",3]", "element 1: a string"},
+    {SW_DTYPE_FP32, "[1,[2],3]", "element 1: an array"},
+    {SW_DTYPE_FP32, "[1,{},3]", "element 1: an object"},
+    {SW_DTYPE_FP32, "[1,1e39,3]", "element 1: 1e39 is out of range of FP32 at byte 3"},
+    {SW_DTYPE_FP32, "[1,-3.4028236e38,3]", "element 1: -3.4028236e38 is out of range of FP32"},
+    {SW_DTYPE_FP64, "[1,2,1e309]", "element 2: 1e309 is out of range of FP64"},
+    {SW_DTYPE_FP32, "[1,,3]", "element 1: malformed"},
+    {SW_DTYPE_FP32, "[,1,2,3]", "element 0: malformed"},
+    {SW_DTYPE_FP32, "[1,2,3,]", "more than the 3 elements"},
+    {SW_DTYPE_FP32, "[1,2,]", "element 2: malformed"},
+    {SW_DTYPE_FP32, "[1,01,3]", "element 1"},
+    {SW_DTYPE_FP32, "[1,2.,3]", "element 1"},
+    {SW_DTYPE_FP32, "[1,.2,3]", "element 1"},
+    {SW_DTYPE_FP32, "[1,+2,3]", "element 1"},
+    {SW_DTYPE_FP32, "[1 2,3]", "should follow element 0"},
+    {SW_DTYPE_FP32, "[1,2x,3]", "should follow element 1"},
+    {SW_DTYPE_FP32, "[1,2,3", "should follow element 2"},
+    {SW_DTYPE_FP32, "[1,2,", "element 2: the text ends"},
+    {SW_DTYPE_FP32, "[", "x"},
+    {SW_DTYPE_FP32, "5", "not an array"},
+    {SW_DTYPE_FP32, "\"abc\"", "not an array"},
+    {SW_DTYPE_FP32, "null", "not an array"},
+    {SW_DTYPE_FP32, "{}", "not an array"},
+    {SW_DTYPE_FP32, "", "not an array"},
+    {SW_DTYPE_FP32, "[1,2]", "data has 2 elements, shape [3] asks for 3"},
+    {SW_DTYPE_FP32, "[]", "data has 0 elements, shape [3] asks for 3"},
+    {SW_DTYPE_FP32, "[1,2,3,4]", "more than the 3 elements"},
+    {SW_DTYPE_FP32, "[[1,2,3]]", "element 0: an array"},
+    {SW_DTYPE_FP16, "[1,2,3]", "FP16 travels as binary data only"},
+    {SW_DTYPE_BF16, "[1,2,3]", "BF16 travels as binary data only"},
+    {SW_DTYPE_INT32, "[1,1.0,3]", "element 1: 1.0 is no integer"},
+    {SW_DTYPE_INT32, "[1,1e2,3]", "element 1: 1e2 is no integer"},
+    {SW_DTYPE_INT8, "[1,128,3]", "element 1: 128 is out of range of INT8"},
+    {SW_DTYPE_INT8, "[1,-129,3]", "out of range of INT8"},
+    {SW_DTYPE_INT16, "[1,32768,3]", "out of range of INT16"},
+    {SW_DTYPE_INT16, "[1,-32769,3]", "out of range of INT16"},
+    {SW_DTYPE_INT32, "[1,2147483648,3]", "out of range of INT32"},
+    {SW_DTYPE_INT32, "[1,-2147483649,3]", "out of range of INT32"},
+    {SW_DTYPE_INT64, "[1,9223372036854775808,3]", "out of range of INT64"},
+    {SW_DTYPE_INT64, "[1,-9223372036854775809,3]", "out of range of INT64"},
+    {SW_DTYPE_UINT8, "[1,256,3]", "out of range of UINT8"},
+    {SW_DTYPE_UINT8, "[1,-1,3]", "out of range of UINT8"},
+    {SW_DTYPE_UINT16, "[1,65536,3]", "out of range of UINT16"},
+    {SW_DTYPE_UINT32, "[1,4294967296,3]", "out of range of UINT32"},
+    {SW_DTYPE_UINT64, "[1,18446744073709551616,3]", "out of range of UINT64"},
+    {SW_DTYPE_UINT64, "[1,99999999999999999999999999999999999999999999999999,3]", "out of range of UINT64"},
+    {SW_DTYPE_INT32, "[1,true,3]", "element 1: true or false"},
+    {SW_DTYPE_BOOL, "[true,1,false]", "element 1: a number stands where true or false"},
+    {SW_DTYPE_BOOL, "[true,\"true\",false]", "element 1: a string"},
+    {SW_DTYPE_BOOL, "[true,True,false]", "element 1: malformed"},
+    {SW_DTYPE_BYTES, "[\"a\",1,\"c\"]", "element 1: a number stands where a string"},
+    {SW_DTYPE_BYTES, "[\"a\",null,\"c\"]", "element 1: null"},
+    {SW_DTYPE_BYTES, "[\"a\",\"\\ud800\",\"c\"]", "surrogate"},
+    {SW_DTYPE_BYTES, "[\"a\",\"\xff\",\"c\"]", "UTF-8"},
+    {SW_DTYPE_BYTES, "[\"a\",\"b\"]", "data has 2 elements"},
+    {SW_DTYPE_BYTES, "[\"a\",\"b\",\"c\",\"d\"]", "more than the 3"},
+};
+
 static void refuses_wrong_elements(void **state) {
-    static const struct {
-        enum sw_dtype dtype;
-        const char *text, *says;
-    } cases[] = {
-        {SW_DTYPE_FP32, "[1,NaN,3]", "element 1: NaN or an infinity"},
-        {SW_DTYPE_FP32, "[1,2,Infinity]", "element 2: NaN or an infinity"},
-        {SW_DTYPE_FP32, "[-Infinity,2,3]", "element 0: NaN or an infinity"},
-        {SW_DTYPE_FP32, "[1,null,3]", "element 1: null"},
-        {SW_DTYPE_FP32, "[1,nul,3]", "element 1: malformed"},
-        {SW_DTYPE_FP32, "[1,true,3]", "element 1: true or false stands where a number of datatype FP32"},
-        {SW_DTYPE_FP32, "[1,\"2\",3]", "element 1: a string"},
-        {SW_DTYPE_FP32, "[1,[2],3]", "element 1: an array"},
-        {SW_DTYPE_FP32, "[1,{},3]", "element 1: an object"},
-        {SW_DTYPE_FP32, "[1,1e39,3]", "element 1: 1e39 is out of range of FP32 at byte 3"},
-        {SW_DTYPE_FP32, "[1,-3.4028236e38,3]", "element 1: -3.4028236e38 is out of range of FP32"},
-        {SW_DTYPE_FP64, "[1,2,1e309]", "element 2: 1e309 is out of range of FP64"},
-        {SW_DTYPE_FP32, "[1,,3]", "element 1: malformed"},
-        {SW_DTYPE_FP32, "[,1,2,3]", "element 0: malformed"},
-        {SW_DTYPE_FP32, "[1,2,3,]", "more than the 3 elements"},
-        {SW_DTYPE_FP32, "[1,2,]", "element 2: malformed"},
-        {SW_DTYPE_FP32, "[1,01,3]", "element 1"},
-        {SW_DTYPE_FP32, "[1,2.,3]", "element 1"},
-        {SW_DTYPE_FP32, "[1,.2,3]", "element 1"},
-        {SW_DTYPE_FP32, "[1,+2,3]", "element 1"},
-        {SW_DTYPE_FP32, "[1 2,3]", "should follow element 0"},
-        {SW_DTYPE_FP32, "[1,2x,3]", "should follow element 1"},
-        {SW_DTYPE_FP32, "[1,2,3", "should follow element 2"},
-        {SW_DTYPE_FP32, "[1,2,", "element 2: the text ends"},
-        {SW_DTYPE_FP32, "[", "x"},
-        {SW_DTYPE_FP32, "5", "not an array"},
-        {SW_DTYPE_FP32, "\"abc\"", "not an array"},
-        {SW_DTYPE_FP32, "null", "not an array"},
-        {SW_DTYPE_FP32, "{}", "not an array"},
-        {SW_DTYPE_FP32, "", "not an array"},
-        {SW_DTYPE_FP32, "[1,2]", "data has 2 elements, shape [3] asks for 3"},
-        {SW_DTYPE_FP32, "[]", "data has 0 elements, shape [3] asks for 3"},
-        {SW_DTYPE_FP32, "[1,2,3,4]", "more than the 3 elements"},
-        {SW_DTYPE_FP32, "[[1,2,3]]", "element 0: an array"},
-        {SW_DTYPE_FP16, "[1,2,3]", "FP16 travels as binary data only"},
-        {SW_DTYPE_BF16, "[1,2,3]", "BF16 travels as binary data only"},
-        {SW_DTYPE_INT32, "[1,1.0,3]", "element 1: 1.0 is no integer"},
-        {SW_DTYPE_INT32, "[1,1e2,3]", "element 1: 1e2 is no integer"},
-        {SW_DTYPE_INT8, "[1,128,3]", "element 1: 128 is out of range of INT8"},
-        {SW_DTYPE_INT8, "[1,-129,3]", "out of range of INT8"},
-        {SW_DTYPE_INT16, "[1,32768,3]", "out of range of INT16"},
-        {SW_DTYPE_INT16, "[1,-32769,3]", "out of range of INT16"},
-        {SW_DTYPE_INT32, "[1,2147483648,3]", "out of range of INT32"},
-        {SW_DTYPE_INT32, "[1,-2147483649,3]", "out of range of INT32"},
-        {SW_DTYPE_INT64, "[1,9223372036854775808,3]", "out of range of INT64"},
-        {SW_DTYPE_INT64, "[1,-9223372036854775809,3]", "out of range of INT64"},
-        {SW_DTYPE_UINT8, "[1,256,3]", "out of range of UINT8"},
-        {SW_DTYPE_UINT8, "[1,-1,3]", "out of range of UINT8"},
-        {SW_DTYPE_UINT16, "[1,65536,3]", "out of range of UINT16"},
-        {SW_DTYPE_UINT32, "[1,4294967296,3]", "out of range of UINT32"},
-        {SW_DTYPE_UINT64, "[1,18446744073709551616,3]", "out of range of UINT64"},
-        {SW_DTYPE_UINT64, "[1,99999999999999999999999999999999999999999999999999,3]", "out of range of UINT64"},
-        {SW_DTYPE_INT32, "[1,true,3]", "element 1: true or false"},
-        {SW_DTYPE_BOOL, "[true,1,false]", "element 1: a number stands where true or false"},
-        {SW_DTYPE_BOOL, "[true,\"true\",false]", "element 1: a string"},
-        {SW_DTYPE_BOOL, "[true,True,false]", "element 1: malformed"},
-        {SW_DTYPE_BYTES, "[\"a\",1,\"c\"]", "element 1: a number stands where a string"},
-        {SW_DTYPE_BYTES, "[\"a\",null,\"c\"]", "element 1: null"},
-        {SW_DTYPE_BYTES, "[\"a\",\"\\ud800\",\"c\"]", "surrogate"},
-        {SW_DTYPE_BYTES, "[\"a\",\"\xff\",\"c\"]", "UTF-8"},
-        {SW_DTYPE_BYTES, "[\"a\",\"b\"]", "data has 2 elements"},
-        {SW_DTYPE_BYTES, "[\"a\",\"b\",\"c\",\"d\"]", "more than the 3"},
-    };
-    for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
+    for (size_t i = 0; i < SW_COUNTOF(wrong_elements); i++) {
         /* Alone, and with text behind it, so that both the plain and the block-wise reader meet it. */
         for (int padded = 0; padded < 2; padded++) {
             char text[400];
-            snprintf(text, sizeof text, "%s%*s", cases[i].text, padded ? 200 : 0, "");
-            struct sw_tensor t = make(cases[i].dtype, SHAPE(3));
+            snprintf(text, sizeof text, "%s%*s", wrong_elements[i].text, padded ? 200 : 0, "");
+            struct sw_tensor t = make(wrong_elements[i].dtype, SHAPE(3));
             err = (struct sw_error){0};
             if (read_c(&t, text) != SW_E_INVALID_ARGUMENT) {
-                fail_msg("%s as %s was accepted", cases[i].text, sw_dtype_name(cases[i].dtype));
+                fail_msg("%s as %s was accepted", wrong_elements[i].text, sw_dtype_name(wrong_elements[i].dtype));
             }
-            bool ends_early = strstr(cases[i].says, "text ends") || strstr(cases[i].says, "not an array");
-            if ((!strstr(err.message, cases[i].says) && !(padded && ends_early)) || !strstr(err.message, "at byte") ||
-                (!strstr(err.message, "\"x\"") && cases[i].dtype != SW_DTYPE_BYTES)) {
-                fail_msg("%s: \"%s\" does not say \"%s\"", text, err.message, cases[i].says);
+            bool ends_early = strstr(wrong_elements[i].says, "text ends") ||
+                              strstr(wrong_elements[i].says, "not an array");
+            if ((!strstr(err.message, wrong_elements[i].says) && !(padded && ends_early)) ||
+                !strstr(err.message, "at byte") ||
+                (!strstr(err.message, "\"x\"") && wrong_elements[i].dtype != SW_DTYPE_BYTES)) {
+                fail_msg("%s: \"%s\" does not say \"%s\"", text, err.message, wrong_elements[i].says);
             }
         }
     }
