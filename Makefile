@@ -67,7 +67,7 @@ interop: setup-build-test ## tests with clients of others, as far as they are in
 
 bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-process loop: see bench/README.md
 	$(AGAIN) build
-	@for script in serving footprint isolation; do $(PYTHON) bench/$$script.py; done
+	@for script in serving footprint isolation swap registry_scale replicas restore; do $(PYTHON) bench/$$script.py; done
 
 docs: setup-build ## write the pages of docs/reference from the tables in spec/
 	@tools/docs.sh
@@ -100,10 +100,9 @@ check-tsan: setup-build-test ## unit and scenario tests under ThreadSanitizer
 	@$(TSAN) meson test -C build-tsan --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 5
 	@$(TSAN) SLIPWAY_SANITIZER=thread SLIPWAY_BIN=$(CURDIR)/build-tsan/slipway $(PYTEST) -m "not slow" tests/scenario
 
-check-fault: setup-build-test ## tests that make allocations, writes and connections fail
+check-fault: setup-build-test ## kill -9 at random moments (KILLS=12), database and object store that go away
 	$(AGAIN) build
-	@if compgen -G 'tests/fault/test_*.py' >/dev/null; then \
-		SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/fault; else echo "there are no fault tests yet"; fi
+	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) -s tests/fault
 
 clean: ## delete what was built (third_party/ stays)
 	rm -rf build build-asan build-tsan build-fuzz $(BUILD)

@@ -13,6 +13,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests" / "scenario"), str(ROOT / "tests")]  # helpers.registry, servers.postgres
 BUILD = pathlib.Path(os.environ.get("SLIPWAY_BUILD", ROOT / "build"))
 SLIPWAY = BUILD / "slipway"
 INPROC = BUILD / "bench" / "bench_inproc"
@@ -79,6 +80,16 @@ def wait_ready(url, process=None, limit_s=30):
         time.sleep(0.02)
 
 
+def percentile(values, p):
+    """The smallest value that at least p percent of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * p // 100) - 1)]
+
+
+def port_of(server):
+    return int(server.url.rsplit(":", 1)[1])
+
+
 def slipway(models, folder, *options):
     port = free_port()
     server = Process([SLIPWAY, "serve", *models, "--port", port, "--data-dir", pathlib.Path(folder) / "data", *options],
@@ -124,8 +135,11 @@ def nginx(answer, folder):
     return server
 
 
-def wrk(url, body_file, connections, seconds, content_type="application/json", header_length=None, threads=None):
+def wrk(url, body_file, connections, seconds, content_type="application/json", header_length=None, threads=None,
+        delay_ms=None):
     env = dict(os.environ, BODY_FILE=str(body_file), CONTENT_TYPE=content_type)
+    if delay_ms is not None:
+        env["DELAY_MS"] = str(delay_ms)
     if header_length is not None:
         env["HEADER_LENGTH"] = str(header_length)
     threads = threads or min(2, connections)

@@ -8,7 +8,10 @@ import json
 
 from common import BUILD, ROOT
 
-COMMANDS = {"serving": "bench/serving.py", "footprint": "bench/footprint.py", "isolation": "bench/isolation.py"}
+COMMANDS = {"serving": "bench/serving.py", "footprint": "bench/footprint.py", "isolation": "bench/isolation.py",
+            "swap": "bench/swap.py", "registry_scale": "bench/registry_scale.py",
+            "registry_scale_postgres": "bench/registry_scale.py --postgres", "replicas": "bench/replicas.py",
+            "restore": "bench/restore.py"}
 
 HEAD = """# Benchmarks
 
@@ -26,12 +29,21 @@ def limit(f):
     return f"{'at least' if f['at_least'] else 'at most'} {f['limit']:g} {f['unit']}".strip()
 
 
+def extra(details):
+    """Single calls (registry_scale) as a table."""
+    if "ms" not in details:
+        return []
+    return ["", "| call | p50 ms | p99 ms | slowest ms |", "| --- | --- | --- | --- |",
+            *[f"| {n} | {t['p50']:.2f} | {t['p99']:.2f} | {t['max']:.1f} |" for n, t in details["ms"].items()]]
+
+
 def section(name, data):
     details = data["details"]
     rounds = f", {details['rounds']} rounds of {details['seconds']} s" if "rounds" in details else ""
     lines = ["", f"## `{COMMANDS[name]}`", "", f"{data['time'][:10]}{rounds}.", "", "| figure | measured | wanted |",
              "| --- | --- | --- |"]
     lines += [f"| {f['figure']} | {value(f)}{'' if f['met'] else ' (missed)'} | {limit(f)} |" for f in data["figures"]]
+    lines += extra(details)
     runs = details.get("results", {})
     rows = []
     for run, results in runs.items():

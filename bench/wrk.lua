@@ -1,5 +1,6 @@
 -- wrk script: posts one fixed body and, at the end, prints one line of JSON with the figures.
--- Environment: BODY_FILE, CONTENT_TYPE, HEADER_LENGTH (Inference-Header-Content-Length, optional).
+-- Environment: BODY_FILE, CONTENT_TYPE, HEADER_LENGTH (Inference-Header-Content-Length, optional), DELAY_MS (a connection
+-- waits this long between its requests, optional: a load below what the server could take).
 local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
@@ -7,6 +8,13 @@ file:close()
 wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE") or "application/json"
 if os.getenv("HEADER_LENGTH") then
    wrk.headers["Inference-Header-Content-Length"] = os.getenv("HEADER_LENGTH")
+end
+
+if os.getenv("DELAY_MS") then
+   local delay_ms = tonumber(os.getenv("DELAY_MS"))
+   function delay()
+      return delay_ms
+   end
 end
 
 function done(summary, latency, requests)

@@ -44,6 +44,17 @@ as_root() {
     fi
 }
 
+# Debian's PostgreSQL makes a cluster and starts it when it is installed. The tests make clusters of their own, and what
+# runs on this machine is not ours to decide; clusters that are there stay as they are.
+no_cluster=/etc/postgresql-common/createcluster.d/slipway-setup.conf
+install_without_cluster() { # package...
+    grep -q '^postgresql' <<<"$(printf '%s\n' "$@")" || return 0
+    say "PostgreSQL is installed without a cluster and starts nothing; the tests start their own"
+    trap 'as_root rm -f "$no_cluster"' EXIT
+    as_root install -D -m 644 /dev/stdin "$no_cluster" <<<'create_main_cluster = false' ||
+        fail "cannot write $no_cluster"
+}
+
 install_packages() { # package...
     local missing
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
@@ -61,6 +72,7 @@ install_packages() { # package...
     fi
     as_root apt-get -q -o DPkg::Lock::Timeout=300 update ||
         say "apt-get update failed; going on with the package lists that are here"
+    install_without_cluster "${missing[@]}"
     as_root apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends \
         "${missing[@]}" </dev/null ||
         fail "apt-get could not install: ${missing[*]} (its messages stand above). If it was a password, a lock or the" \

@@ -6,13 +6,51 @@
 #include "base/thread.h"
 #include "tensor/json.h"
 
+static const struct {
+    unsigned threads;
+    size_t queue_max;
+} own_lanes[SW_API_LANES] = {
+    [SW_API_GATES] = {2, 32},
+    [SW_API_BULK] = {2, SW_API_STREAMS_MAX},
+    [SW_API_FILES] = {2, SW_API_STREAMS_MAX},
+    [SW_API_PIECES] = {2, SW_API_STREAMS_MAX},
+};
+
+static sw_status create_lanes(struct sw_api *api, struct sw_error *err) {
+    if (!api->options.registry) {
+        return SW_OK;
+    }
+    api->lanes[SW_API_QUICK] = api->options.control;
+    for (size_t i = 0; i < SW_API_LANES; i++) {
+        if (own_lanes[i].threads) {
+            SW_TRY(sw_executor_create(own_lanes[i].threads, own_lanes[i].queue_max, &api->lanes[i], err));
+        }
+    }
+    return SW_OK;
+}
+
+static void destroy_lanes(struct sw_api *api) {
+    for (size_t i = 0; i < SW_API_LANES; i++) {
+        if (own_lanes[i].threads) {
+            sw_executor_destroy(api->lanes[i]);
+        }
+    }
+}
+
 sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **ret, struct sw_error *err) {
-    if (!options->metrics || !options->executor || !options->clock) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "the API needs metrics, an executor and a clock");
+    if (!options->metrics || !options->executor || !options->clock || (options->registry && !options->control)) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT,
+                       "the API needs metrics, an executor and a clock, and with a registry an executor for it");
     }
     struct sw_api *api = SW_NEW(struct sw_api);
     api->magic = SW_API_MAGIC;
     api->options = *options;
+    sw_status status = create_lanes(api, err);
+    if (status) {
+        destroy_lanes(api);
+        sw_free(api);
+        return status;
+    }
     atomic_init(&api->access_log, (int)options->access_log);
     api->started_ns = sw_now_ns(options->clock);
     pthread_mutex_init(&api->models_lock, NULL);
@@ -30,6 +68,7 @@ void sw_api_destroy(struct sw_api *api) {
         return;
     }
     SW_ASSERT(api->magic == SW_API_MAGIC);
+    destroy_lanes(api);
     const struct sw_map_entry *entry;
     for (size_t i = 0; (entry = sw_map_next(&api->models, &i));) {
         sw_api_model_destroy(entry->value);
@@ -44,6 +83,10 @@ void sw_api_destroy(struct sw_api *api) {
 
 void sw_api_attach(struct sw_api *api, struct sw_repository *repository) {
     api->repository = repository;
+}
+
+void sw_api_attach_serving(struct sw_api *api, struct sw_serving *serving) {
+    api->serving = serving;
 }
 
 void sw_api_set_server(struct sw_api *api, struct sw_http_server *server) {

@@ -1,4 +1,5 @@
-/* The HTTP API: what the routes of spec/routes.toml do. One file a protocol: oip.c, predict.c, repository.c, ops.c.
+/* The HTTP API: what the routes of spec/routes.toml do. One file a protocol: oip.c, predict.c, repository.c, ops.c, and
+ * registry_*.c for the registry.
  *
  * x->app of every exchange is the struct sw_api. Wiring, by cli/serve.c: metrics, api, repository (on_ready =
  * sw_api_on_ready), sw_api_attach, HTTP server (routes, on_done = sw_api_on_done). */
@@ -7,7 +8,9 @@
 
 #include "http/http.h"
 #include "observe/metrics.h"
+#include "registry/registry.h"
 #include "rollout/repository.h"
+#include "rollout/serving.h"
 #include "sched/executor.h"
 
 struct sw_api;
@@ -19,13 +22,22 @@ struct sw_api_options {
     uint64_t inline_ns_max;     /* models whose measured run is shorter run on the I/O thread */
     const char *engine_version; /* of ONNX Runtime, for /version */
     enum { SW_ACCESS_LOG_OFF, SW_ACCESS_LOG_ERRORS, SW_ACCESS_LOG_ALL } access_log;
+    struct sw_registry *registry; /* borrowed until sw_api_destroy; NULL: its routes answer 503 */
+    const char *registry_reason;  /* borrowed: why there is none, for these answers; may be NULL */
+    struct sw_executor
+        *control; /* borrowed until the server is destroyed: where quick registry calls, which block, run.
+                                     Needed with a registry */
 };
 
 SW_MUST_CHECK sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **ret, struct sw_error *err);
-void sw_api_destroy(struct sw_api *api); /* after the server and the repository are gone */
+void sw_api_destroy(
+    struct sw_api *api); /* after the server and the repository are gone, before the registry is closed */
 
 /* Before the server starts. */
 void sw_api_attach(struct sw_api *api, struct sw_repository *repository);
+/* Before the server starts: readiness then waits for the first look at the registry, and tells when a later one failed.
+ * Borrowed until the server is destroyed. */
+void sw_api_attach_serving(struct sw_api *api, struct sw_serving *serving);
 /* As soon as the server has started: connection gauges are read from it. NULL before it is destroyed. */
 void sw_api_set_server(struct sw_api *api, struct sw_http_server *server);
 void sw_api_set_access_log(struct sw_api *api, int mode); /* SIGHUP */

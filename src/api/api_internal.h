@@ -3,6 +3,7 @@
 #ifndef SW_API_API_INTERNAL_H
 #define SW_API_API_INTERNAL_H
 
+#include <jansson.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,12 +20,27 @@
 
 struct sw_api_model;
 
-enum { SW_API_MAGIC = 0x53574150 };
+enum { SW_API_MAGIC = 0x53574150, SW_API_STREAMS_MAX = 64 };
+
+/* Where work on the registry runs (registry_common.h). Only the first is an executor of the options; the others are the
+ * API's own, so that slow work never holds up quick questions, and a piece of an upload always finds its place in the
+ * queue. */
+enum sw_api_lane {
+    SW_API_QUICK,  /* milliseconds: questions, small changes, rollbacks */
+    SW_API_GATES,  /* promotions: loads and runs a model */
+    SW_API_BULK,   /* as long as files are large: unpack, commit to the artifact store, gc, audit verify */
+    SW_API_FILES,  /* downloads: verifying a file before it is sent reads it */
+    SW_API_PIECES, /* one piece of a streamed body; at most one job for each of SW_API_STREAMS_MAX streams */
+    SW_API_LANES
+};
 
 struct sw_api {
     uint32_t magic;
     struct sw_api_options options;
     struct sw_repository *repository;
+    struct sw_serving *serving;              /* NULL: models come from files only */
+    struct sw_executor *lanes[SW_API_LANES]; /* NULL without a registry */
+    atomic_uint streams;                     /* bodies being streamed */
     _Atomic(struct sw_http_server *) server; /* NULL before start and after destroy */
     atomic_int access_log;
     atomic_bool draining;
@@ -130,6 +146,8 @@ void sw_api_put_string(struct sw_buf *out, const char *key, const char *value);
 /* A JSON array of the dimensions; negative ones as they are. */
 void sw_api_put_shape(struct sw_buf *out, const int64_t *shape, size_t rank);
 void sw_api_put_u64(struct sw_buf *out, uint64_t value);
+/* A document; numbers as short as they can be. Depth is bounded by jansson's parser and by what we build. */
+void sw_api_put_json(struct sw_buf *out, const json_t *json);
 
 /* ---- rows.c: the repository, copied into the arena so that no lock is held while an answer is written */
 
@@ -138,6 +156,8 @@ struct sw_api_row {
     int64_t version;
     enum sw_model_state state;
     const char *reason;
+    bool live, managed; /* as struct sw_repository_row */
+    uint64_t bytes;
     /* of ready versions; else NULL and 0 */
     struct sw_api_model *stats;
     const char *model_path;
@@ -154,8 +174,17 @@ sw_status sw_api_unknown_model(struct sw_str name, struct sw_error *err);
 /* ---- ops.c */
 
 void sw_api_scrape(void *api, struct sw_metrics *metrics);
-/* Not draining and every model ready; else *ret_reason (arena) says why. */
+/* Not draining, the registry read once, and every first load over; else *ret_reason (arena) says why. */
 bool sw_api_is_ready(struct sw_api *api, struct sw_arena *arena, const char **ret_reason);
+
+/* ---- degraded.c: parts that are away while serving goes on */
+
+/* ,"degraded":[{"part","reason"}]; nothing when all are well. */
+void sw_api_put_degraded(struct sw_api *api, struct sw_buf *out);
+/* Has the registry been read since the start, and is what it wanted then loaded, well or not? Else *ret_reason (static
+ * or arena). True where nothing follows a registry. */
+bool sw_api_registry_seen(struct sw_api *api, struct sw_arena *arena, const char **ret_reason);
+void sw_api_set_dependency_gauges(struct sw_api *api, struct sw_metrics *metrics);
 
 /* ---- predict_parse.c */
 

@@ -5,7 +5,8 @@ enum sw_http_result sw_api_index(struct sw_http_exchange *x) {
     static const char text[] =
         "{\"name\":\"slipway\",\"version\":\"" SW_VERSION
         "\",\"links\":{\"health\":\"/health\",\"metrics\":\"/metrics\","
-        "\"models\":\"/models/versions\",\"open_inference_protocol\":\"/v2\",\"openapi\":\"/openapi.json\"}}";
+        "\"models\":\"/models/versions\",\"registry\":\"/api/v1/models\",\"open_inference_protocol\":\"/v2\","
+        "\"openapi\":\"/openapi.json\"}}";
     sw_http_reply(x, 200, SW_API_JSON, (struct sw_str){text, sizeof text - 1});
     return SW_HTTP_DONE;
 }
@@ -58,6 +59,9 @@ bool sw_api_is_ready(struct sw_api *api, struct sw_arena *arena, const char **re
         *ret_reason = "the server is shutting down";
         return false;
     }
+    if (!sw_api_registry_seen(api, arena, ret_reason)) {
+        return false;
+    }
     if (sw_repository_ready(api->repository)) {
         return true;
     }
@@ -71,18 +75,19 @@ enum sw_http_result sw_api_health_live(struct sw_http_exchange *x) {
 }
 
 enum sw_http_result sw_api_health_ready(struct sw_http_exchange *x) {
+    struct sw_api *api = sw_api_of(x);
     const char *reason;
-    if (sw_api_is_ready(sw_api_of(x), &x->arena, &reason)) {
-        sw_http_reply(x, 200, SW_API_JSON, SW_STR("{\"ready\":true}"));
-        return SW_HTTP_DONE;
-    }
     struct sw_buf out;
+    bool ready = sw_api_is_ready(api, &x->arena, &reason);
     sw_api_buf(x, &out);
-    SW_LIT(&out, "{\"ready\":false,");
-    sw_api_put_string(&out, "reason", reason);
+    sw_buf_append_str(&out, ready ? SW_STR("{\"ready\":true") : SW_STR("{\"ready\":false,"));
+    if (!ready) {
+        sw_api_put_string(&out, "reason", reason);
+        x->error = SW_E_UNAVAILABLE;
+    }
+    sw_api_put_degraded(api, &out);
     sw_buf_append_c(&out, '}');
-    x->error = SW_E_UNAVAILABLE;
-    return sw_api_reply(x, 503, &out);
+    return sw_api_reply(x, ready ? 200 : 503, &out);
 }
 
 enum sw_http_result sw_api_oip_ready(struct sw_http_exchange *x) {
@@ -125,7 +130,9 @@ enum sw_http_result sw_api_health(struct sw_http_exchange *x) {
                            : "not_ready",
                   (unsigned long long)(uptime_ms / 1000), (unsigned)(uptime_ms % 1000));
     put_health_rows(&out, rows, count);
-    SW_LIT(&out, "]}");
+    sw_buf_append_c(&out, ']');
+    sw_api_put_degraded(api, &out);
+    sw_buf_append_c(&out, '}');
     return sw_api_reply(x, 200, &out);
 }
 
@@ -167,6 +174,7 @@ void sw_api_scrape(void *arg, struct sw_metrics *metrics) {
         sw_repository_each(api->repository, count_ready, &ready);
         sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_MODELS_LOADED, NULL), (double)ready);
     }
+    sw_api_set_dependency_gauges(api, metrics);
     sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_EXECUTOR_WAITING, NULL),
                   (double)sw_executor_waiting(api->options.executor));
     sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_LOG_DROPPED_TOTAL, NULL), (double)sw_log_dropped());

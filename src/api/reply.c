@@ -56,3 +56,54 @@ void sw_api_put_shape(struct sw_buf *out, const int64_t *shape, size_t rank) {
     *p++ = ']';
     sw_buf_append(out, text, (size_t)(p - text));
 }
+
+static void put_object(struct sw_buf *out, const json_t *json) {
+    const char *key;
+    json_t *value;
+    bool first = true;
+    sw_buf_append_c(out, '{');
+    json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+        if (!first) {
+            sw_buf_append_c(out, ',');
+        }
+        first = false;
+        sw_buf_append_json(out, sw_str_of(key));
+        sw_buf_append_c(out, ':');
+        sw_api_put_json(out, value);
+    }
+    sw_buf_append_c(out, '}');
+}
+
+static void put_array(struct sw_buf *out, const json_t *json) {
+    sw_buf_append_c(out, '[');
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        if (i) {
+            sw_buf_append_c(out, ',');
+        }
+        sw_api_put_json(out, json_array_get(json, i));
+    }
+    sw_buf_append_c(out, ']');
+}
+
+static void put_number(struct sw_buf *out, const json_t *json) {
+    char text[SW_NUMBER_MAX];
+    char *end = json_is_integer(json)
+                    ? sw_format_int(text, json_integer_value(json))
+                    : sw_format_double(text, json_real_value(json)); /* jansson holds finite ones only */
+    sw_buf_append(out, text, (size_t)(end - text));
+}
+
+void sw_api_put_json(struct sw_buf *out, const json_t *json) {
+    switch (json ? json_typeof(json) : JSON_NULL) {
+    case JSON_OBJECT: put_object(out, json); break;
+    case JSON_ARRAY: put_array(out, json); break;
+    case JSON_STRING:
+        sw_buf_append_json(out, (struct sw_str){json_string_value(json), json_string_length(json)});
+        break;
+    case JSON_INTEGER:
+    case JSON_REAL: put_number(out, json); break;
+    case JSON_TRUE: SW_LIT(out, "true"); break;
+    case JSON_FALSE: SW_LIT(out, "false"); break;
+    case JSON_NULL: SW_LIT(out, "null"); break;
+    }
+}

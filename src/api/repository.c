@@ -1,11 +1,8 @@
-/* What models there are: the model repository extension (index, load, unload) and GET /models/versions.
+/* The model repository extension: index, load, unload.
  *
  * Load and unload are jobs of the loader thread; the exchange is suspended and finished from the loader's callback, so
  * no I/O thread waits. */
-#include <sys/stat.h>
-
 #include "api/api_internal.h"
-#include "tensor/number.h"
 
 /* ---- request bodies: empty, or a small object */
 
@@ -163,104 +160,4 @@ enum sw_http_result sw_api_oip_unload(struct sw_http_exchange *x) {
         return sw_api_reply_error(x, &err);
     }
     return SW_HTTP_ASYNC;
-}
-
-/* ---- GET /models/versions */
-
-static void put_number(struct sw_buf *out, const char *key, double value) {
-    sw_buf_printf(out, ",\"%s\":", key);
-    if (isfinite(value)) {
-        char text[SW_NUMBER_MAX];
-        sw_buf_append(out, text, (size_t)(sw_format_double(text, value) - text));
-    } else {
-        SW_LIT(out, "null");
-    }
-}
-
-static void put_size(struct sw_buf *out, const char *path) {
-    struct stat st;
-    SW_LIT(out, ",\"size_bytes\":");
-    if (path && stat(path, &st) == 0) {
-        sw_api_put_u64(out, (uint64_t)st.st_size);
-    } else {
-        SW_LIT(out, "null");
-    }
-}
-
-static void put_available(struct sw_buf *out, const struct sw_api_row *row) {
-    char deployed_at[SW_TIMESTAMP_MAX];
-    sw_buf_printf(out, "{\"version\":%lld,", (long long)row->version);
-    sw_api_put_string(out, "status", sw_model_state_name(row->state));
-    sw_buf_append_c(out, ',');
-    sw_api_put_string(out, "reason", row->reason);
-    put_size(out, row->model_path);
-    SW_LIT(out, ",\"deployed_at\":");
-    if (row->loaded_wall_ms) {
-        sw_format_timestamp(row->loaded_wall_ms, deployed_at);
-        sw_buf_append_json(out, sw_str_of(deployed_at));
-    } else {
-        SW_LIT(out, "null");
-    }
-    put_number(out, "load_ms", row->stats ? (double)row->load_ns / 1e6 : NAN);
-    put_number(out, "accuracy", row->accuracy);
-    put_number(out, "false_positive_rate", row->false_positive_rate);
-    sw_buf_append_c(out, '}');
-}
-
-/* The rows of one name, which need not stand together: those from `first` on. */
-static void put_model(struct sw_buf *out, const struct sw_api_row *rows, size_t count, size_t first) {
-    const char *name = rows[first].name;
-    int64_t current = -1;
-    for (size_t i = first; i < count; i++) {
-        if (!strcmp(rows[i].name, name) && rows[i].state == SW_MODEL_READY && rows[i].version > current) {
-            current = rows[i].version;
-        }
-    }
-    sw_buf_append_c(out, '{');
-    sw_api_put_string(out, "name", name);
-    SW_LIT(out, ",\"current\":");
-    if (current >= 0) {
-        sw_buf_printf(out, "%lld", (long long)current);
-    } else {
-        SW_LIT(out, "null");
-    }
-    SW_LIT(out, ",\"available\":[");
-    for (size_t i = first, written = 0; i < count; i++) {
-        if (!strcmp(rows[i].name, name)) {
-            sw_buf_append_str(out, written++ ? SW_STR(",") : SW_STR(""));
-            put_available(out, &rows[i]);
-        }
-    }
-    SW_LIT(out, "],\"history\":[]}"); /* changes are not recorded yet */
-}
-
-static bool seen_before(const struct sw_api_row *rows, size_t i) {
-    for (size_t k = i; k-- > 0;) {
-        if (!strcmp(rows[k].name, rows[i].name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-enum sw_http_result sw_api_model_versions(struct sw_http_exchange *x) {
-    struct sw_str only = sw_http_query(x, "model");
-    struct sw_api_row *rows;
-    size_t count;
-    struct sw_error err;
-    struct sw_buf out;
-    if (sw_api_rows(sw_api_of(x), &x->arena, only, &rows, &count, &err) ||
-        (only.data && count == 0 && sw_api_unknown_model(only, &err))) {
-        return sw_api_reply_error(x, &err);
-    }
-    sw_api_buf(x, &out);
-    SW_LIT(&out, "{\"models\":[");
-    for (size_t i = 0, written = 0; i < count; i++) {
-        if (!seen_before(rows, i)) {
-            sw_buf_append_str(&out, written++ ? SW_STR(",") : SW_STR(""));
-            put_model(&out, rows, count, i);
-        }
-    }
-    SW_LIT(&out, "]}");
-    return sw_api_reply(x, 200, &out);
 }

@@ -50,6 +50,9 @@ static void collect(void *arg, const struct sw_repository_row *from) {
         .version = from->version,
         .state = from->state,
         .reason = sw_arena_strdup(c->arena, sw_str_of(from->reason ? from->reason : "")),
+        .live = from->live,
+        .managed = from->managed,
+        .bytes = from->bytes,
         .accuracy = NAN,
         .false_positive_rate = NAN,
     };

@@ -7,20 +7,27 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "cli/backend.h"
 #include "cli/engines.h"
 #include "http/http.h"
 #include "observe/metrics.h"
+#include "rollout/serving.h"
 #include "sched/executor.h"
 
-enum { MODEL_THREADS_DEFAULT = 1 };
+/* Calls of the registry block on database and disks: they have threads of their own, so that no prediction waits. */
+enum { MODEL_THREADS_DEFAULT = 1, CONTROL_THREADS = 4, CONTROL_QUEUE = 256, RETRY_MIN_MS = 500, RETRY_MAX_MS = 5000 };
 
 struct sw_app {
     struct sw_cli_engines engines;
     struct sw_metrics *metrics;
     struct sw_executor *executor;
+    struct sw_executor *control; /* NULL without a registry */
+    struct sw_backend backend;
     struct sw_api *api;
     struct sw_repository *repository;
     struct sw_http_server *server;
+    pthread_mutex_t serving_lock; /* the store's watcher lives longer than serving */
+    struct sw_serving *serving;   /* NULL: not yet, no more, or no registry */
 };
 
 /* A number of threads from its key: 0 is one per core, within the key's bounds. */
@@ -45,15 +52,111 @@ static sw_status create_api(struct sw_app *app, const struct sw_config *config, 
         .inline_ns_max = sw_config_number(config, SW_KEY_SCHEDULER_INLINE_MAX_US) * 1000,
         .engine_version = sw_app_engine_version(app),
         .access_log = (int)sw_config_number(config, SW_KEY_LOG_ACCESS),
+        .registry = app->backend.registry,
+        .registry_reason = app->backend.reason,
+        .control = app->control,
     };
     return sw_api_create(&options, &app->api, err);
 }
 
-static sw_status create_repository(struct sw_app *app, struct sw_error *err) {
+static sw_status open_backend(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
+    struct sw_model_options model = sw_cli_model_options(&app->engines, MODEL_THREADS_DEFAULT);
+    bool warning;
+    SW_TRY(sw_backend_open(config, &model, &app->backend, &warning, err));
+    if (warning) {
+        sw_log(SW_LOG_WARN, "no registry", SW_F_STR("reason", app->backend.reason));
+    }
+    if (!app->backend.registry) {
+        return SW_OK;
+    }
+    return sw_executor_create(CONTROL_THREADS, CONTROL_QUEUE, &app->control, err);
+}
+
+/* --- the registry as the repository's and the follower's source -------------------------------------------------- */
+
+static sw_status changes(void *arg, int64_t since, struct sw_arena *arena, struct sw_served_model **ret,
+                         size_t *ret_count, int64_t *ret_revision, struct sw_error *err) {
+    struct sw_app *app = arg;
+    return sw_registry_serving(app->backend.registry, since, &app->backend.policy, arena, ret, ret_count, ret_revision,
+                               err);
+}
+
+static sw_status materialise(void *arg, const char *model, int64_t version, char **ret_path, struct sw_error *err) {
+    struct sw_app *app = arg;
+    return sw_registry_materialise(app->backend.registry, model, version, ret_path, err);
+}
+
+static void dematerialise(void *arg, const char *path) {
+    struct sw_app *app = arg;
+    sw_registry_dematerialise(app->backend.registry, path);
+}
+
+/* Watcher thread of the store. */
+static void on_changed(void *arg, int64_t revision) {
+    struct sw_app *app = arg;
+    pthread_mutex_lock(&app->serving_lock);
+    if (app->serving) {
+        sw_serving_wake(app->serving);
+    }
+    pthread_mutex_unlock(&app->serving_lock);
+}
+
+sw_status sw_app_follow(struct sw_app *app, struct sw_error *err) {
+    if (!app->backend.registry) {
+        return SW_OK;
+    }
+    struct sw_serving_options options = {
+        .repository = app->repository,
+        .source = {.arg = app, .changes = changes},
+        .retry_min_ms = RETRY_MIN_MS,
+        .retry_max_ms = RETRY_MAX_MS,
+        .clock = sw_clock_system(),
+    };
+    struct sw_serving *serving;
+    SW_TRY(sw_serving_start(&options, &serving, err));
+    sw_api_attach_serving(app->api, serving);
+    pthread_mutex_lock(&app->serving_lock);
+    app->serving = serving;
+    pthread_mutex_unlock(&app->serving_lock);
+    return sw_store_watch(app->backend.store, on_changed, app, err);
+}
+
+bool sw_app_has_followed(struct sw_app *app) {
+    return !app->serving || sw_serving_ready(app->serving);
+}
+
+static void count_live(void *arg, const struct sw_repository_row *row) {
+    size_t *count = arg;
+    *count += row->managed && row->live && row->state == SW_MODEL_READY;
+}
+
+size_t sw_app_followed_count(struct sw_app *app) {
+    size_t count = 0;
+    sw_repository_each(app->repository, count_live, &count);
+    return count;
+}
+
+/* The lock is not held while it ends: the watcher must not wait for the follower. */
+static void stop_following(struct sw_app *app) {
+    pthread_mutex_lock(&app->serving_lock);
+    struct sw_serving *serving = app->serving;
+    app->serving = NULL;
+    pthread_mutex_unlock(&app->serving_lock);
+    sw_serving_stop(serving);
+}
+
+/* --- the rest ---------------------------------------------------------------------------------------------------- */
+
+static sw_status create_repository(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
     struct sw_repository_options options = {
         .model = sw_cli_model_options(&app->engines, MODEL_THREADS_DEFAULT),
         .on_ready = sw_api_on_ready,
         .on_ready_arg = app->api,
+        .fetch = materialise,
+        .unfetch = dematerialise,
+        .fetch_arg = app,
+        .keep_previous_ms = sw_config_ms(config, SW_KEY_REGISTRY_KEEP_PREVIOUS),
+        .memory_max = sw_config_number(config, SW_KEY_REGISTRY_MEMORY),
     };
     SW_TRY(sw_repository_create(&options, &app->repository, err));
     sw_api_attach(app->api, app->repository);
@@ -64,12 +167,14 @@ static sw_status create_parts(struct sw_app *app, const struct sw_config *config
     SW_TRY(sw_cli_engines_open(config, &app->engines, err));
     app->metrics = sw_metrics_create();
     SW_TRY(create_executor(app, config, err));
+    SW_TRY(open_backend(app, config, err));
     SW_TRY(create_api(app, config, err));
-    return create_repository(app, err);
+    return create_repository(app, config, err);
 }
 
 sw_status sw_app_create(const struct sw_config *config, struct sw_app **ret, struct sw_error *err) {
     struct sw_app *app = SW_NEW(struct sw_app);
+    pthread_mutex_init(&app->serving_lock, NULL);
     sw_status status = create_parts(app, config, err);
     if (status) {
         sw_app_destroy(app);
@@ -130,19 +235,29 @@ void sw_app_destroy(struct sw_app *app) {
     if (app->executor) {
         sw_executor_destroy(app->executor);
     }
+    if (app->control) {
+        sw_executor_destroy(app->control);
+    }
+    stop_following(app);
     sw_repository_destroy(app->repository);
     if (app->api) {
         sw_api_destroy(app->api);
     }
+    sw_backend_close(&app->backend);
     if (app->metrics) {
         sw_metrics_destroy(app->metrics);
     }
     sw_cli_engines_close(&app->engines);
+    pthread_mutex_destroy(&app->serving_lock);
     sw_free(app);
 }
 
 struct sw_repository *sw_app_repository(struct sw_app *app) {
     return app->repository;
+}
+
+struct sw_registry *sw_app_registry(struct sw_app *app) {
+    return app->backend.registry;
 }
 
 const char *sw_app_engine_version(const struct sw_app *app) {

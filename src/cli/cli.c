@@ -23,16 +23,37 @@ static sw_command_run *const runs[SW_COMMAND_COUNT] = {
     [SW_COMMAND_CONFIG_CHECK] = sw_run_config_check,
     [SW_COMMAND_VERSION] = sw_run_version,
     [SW_COMMAND_HELP] = sw_run_help,
+    [SW_COMMAND_MODEL_PUSH] = sw_run_model_push,
+    [SW_COMMAND_MODEL_LIST] = sw_run_model_list,
+    [SW_COMMAND_MODEL_SHOW] = sw_run_model_show,
+    [SW_COMMAND_MODEL_PROMOTE] = sw_run_model_promote,
+    [SW_COMMAND_MODEL_ROLLBACK] = sw_run_model_rollback,
+    [SW_COMMAND_MODEL_ARCHIVE] = sw_run_model_archive,
+    [SW_COMMAND_MODEL_UNALIAS] = sw_run_model_unalias,
+    [SW_COMMAND_MODEL_DELETE] = sw_run_model_delete,
+    [SW_COMMAND_MODEL_TAG] = sw_run_model_tag,
+    [SW_COMMAND_MODEL_HISTORY] = sw_run_model_history,
+    [SW_COMMAND_MODEL_PULL] = sw_run_model_pull,
+    [SW_COMMAND_MODEL_GC] = sw_run_model_gc,
+    [SW_COMMAND_BACKUP] = sw_run_backup,
+    [SW_COMMAND_RESTORE] = sw_run_restore,
+    [SW_COMMAND_AUDIT_LIST] = sw_run_audit_list,
+    [SW_COMMAND_AUDIT_VERIFY] = sw_run_audit_verify,
 };
 
 /* --- output ------------------------------------------------------------------------------------------------------ */
 
-size_t sw_cli_width(void) {
+size_t sw_cli_terminal_width(void) {
     struct winsize size;
-    if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40) {
-        return size.ws_col < WIDTH_MAX ? size.ws_col : WIDTH_MAX;
+    if (!isatty(STDOUT_FILENO)) {
+        return 0;
     }
-    return WIDTH_MAX;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40 ? size.ws_col : WIDTH_MAX;
+}
+
+size_t sw_cli_width(void) {
+    size_t columns = sw_cli_terminal_width();
+    return columns && columns < WIDTH_MAX ? columns : WIDTH_MAX;
 }
 
 bool sw_cli_colours(FILE *file) {

@@ -13,7 +13,10 @@ enum { SW_EXIT_DONE = 0, SW_EXIT_FAILED = 1, SW_EXIT_USAGE = 2, SW_EXIT_IMPOSSIB
 /* A command: returns its exit code. The first message of a failure goes to standard error by sw_cli_fail. */
 typedef int sw_command_run(const struct sw_args *args);
 sw_command_run sw_run_serve, sw_run_validate, sw_run_bench, sw_run_doctor, sw_run_config_show, sw_run_config_check,
-    sw_run_version, sw_run_help;
+    sw_run_version, sw_run_help, sw_run_model_push, sw_run_model_list, sw_run_model_show, sw_run_model_promote,
+    sw_run_model_rollback, sw_run_model_archive, sw_run_model_unalias, sw_run_model_delete, sw_run_model_tag,
+    sw_run_model_history, sw_run_model_pull, sw_run_model_gc, sw_run_backup, sw_run_restore, sw_run_audit_list,
+    sw_run_audit_verify;
 
 /* The whole program: parses, runs, returns the exit code. */
 int sw_cli_main(int argc, char **argv);
@@ -34,6 +37,7 @@ void sw_cli_print_buf(FILE *file, struct sw_buf *buf);
 
 /* Columns of the terminal at standard output, at most 100; 100 when it is none. */
 size_t sw_cli_width(void);
+size_t sw_cli_terminal_width(void); /* all of its columns; 0 when it is no terminal */
 
 /* Is this stream a terminal that understands colours, and does NO_COLOR allow them? */
 bool sw_cli_colours(FILE *file);

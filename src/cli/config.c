@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/yaml.h"
+#include "cli/registry_config.h"
 #include "cli/suggest.h"
 #include "cli/units.h"
 
@@ -296,7 +297,7 @@ static void load_environment(struct loader *loader, char *const *environment) {
     }
 }
 
-/* Relations between keys that no single bound can express. */
+/* What no single bound can express: relations between keys, and forms of texts. */
 static void check_relations(struct loader *loader) {
     const struct sw_config_value *v = loader->config->values;
     if (v[SW_KEY_SERVER_MAX_BUFFERED_BYTES].number < v[SW_KEY_SERVER_MAX_BODY_BYTES].number) {
@@ -307,6 +308,12 @@ static void check_relations(struct loader *loader) {
     }
     if (!v[SW_KEY_SERVER_HOST].text[0]) {
         problem(loader, true, "%s: server.host is empty", v[SW_KEY_SERVER_HOST].where);
+    }
+    for (size_t i = 0; i < SW_KEY_COUNT; i++) {
+        struct sw_error err;
+        if (!sw_registry_config_check(loader->config, (enum sw_config_key)i, &err)) {
+            problem(loader, true, "%s", err.message);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <ftw.h>
 #include <limits.h>
 #include <link.h>
 #include <microhttpd.h>
@@ -17,10 +18,11 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "cli/address.h"
 #include "cli/cli.h"
 #include "cli/engines.h"
+#include "cli/registry_config.h"
 #include "cli/units.h"
-#include "cli/welcome.h"
 
 enum { TEXT_MAX = 1024, DESCRIPTORS_BESIDE_CONNECTIONS = 128 };
 static const uint64_t MEMORY_MIN = 256ull << 20;
@@ -182,7 +184,7 @@ static void check_processor(const struct sw_config *config, struct finding *f) {
     }
 }
 
-/* --- folders and port -------------------------------------------------------------------------------------------- */
+/* --- folders ---------------------------------------------------------------------------------------------------- */
 
 /* Nearest folder above path that exists. */
 static void existing_parent(const char *path, char *ret, size_t size) {
@@ -236,6 +238,97 @@ static void check_models(const struct sw_config *config, struct finding *f) {
         found(f, VERDICT_OK, "%s can be read", path);
     }
 }
+
+/* --- the registry ------------------------------------------------------------------------------------------------ */
+
+static const char off_text[] = "registry.enabled is false; nothing is stored";
+
+static void explain_store(struct finding *f, sw_status code) {
+    if (code == SW_E_UNAVAILABLE) {
+        mend(f, "start the database, or correct store.url; serve goes on from what it knows until it is back");
+    } else if (code == SW_E_CONFLICT) {
+        mend(f, "run the version of Slipway that wrote it, or name another database with store.url");
+    } else {
+        mend(f, "restore a backup (slipway restore), or move the file away to begin with an empty registry");
+    }
+}
+
+/* Opens the database as serve does, which brings one of an older version up to date; makes none. */
+static void check_store(const struct sw_config *config, struct finding *f) {
+    struct sw_store_options options;
+    struct sw_store *store;
+    struct sw_tx *tx;
+    struct sw_error err;
+    if (!sw_config_bool(config, SW_KEY_REGISTRY_ENABLED)) {
+        found(f, VERDICT_OK, "%s", off_text);
+        return;
+    }
+    char *path SW_AUTO_FREE = sw_store_config_path(config);
+    if (path && access(path, F_OK) != 0) {
+        found(f, VERDICT_OK, "%s will be made", path);
+        return;
+    }
+    char *url SW_AUTO_FREE = NULL;
+    sw_store_config(config, &options, &url);
+    sw_status status = sw_store_open(&options, &store, &err);
+    if (!status) {
+        status = sw_store_begin(store, SW_TX_READ, &tx, &err);
+        if (!status) {
+            found(f, VERDICT_OK, "%s can be read, revision %lld", path ? path : "PostgreSQL (store.url)",
+                  (long long)sw_tx_revision(tx));
+            sw_tx_rollback(tx);
+        }
+        sw_store_close(store);
+    }
+    if (status) {
+        found(f, status == SW_E_UNAVAILABLE ? VERDICT_WARN : VERDICT_FAIL, "%s: %s",
+              path ? path : "PostgreSQL (store.url)", err.message);
+        explain_store(f, status);
+    }
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place) {
+    return remove(path);
+}
+
+/* In a folder of its own, so that nothing of data.directory is touched. */
+static void check_bucket(const struct sw_config *config, struct finding *f) {
+    struct sw_artifacts_options options;
+    struct sw_artifacts *artifacts;
+    struct sw_error err;
+    char folder[] = "/tmp/slipway-doctor-XXXXXX";
+    if (!mkdtemp(folder)) {
+        found(f, VERDICT_WARN, "not checked: no temporary folder can be made");
+        return;
+    }
+    sw_artifacts_config(config, &options);
+    options.directory = folder;
+    sw_status status = sw_artifacts_open(&options, &artifacts, &err);
+    if (!status) {
+        status = sw_artifacts_probe(artifacts, &err);
+        sw_artifacts_close(artifacts);
+    }
+    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    if (!status) {
+        found(f, VERDICT_OK, "%s can be reached", options.url);
+        return;
+    }
+    found(f, status == SW_E_UNAVAILABLE ? VERDICT_WARN : VERDICT_FAIL, "%s: %s", options.url, err.message);
+    mend(f, "check artifacts.url, artifacts.s3_endpoint and the keys; until then nothing can be pushed or loaded anew");
+}
+
+static void check_artifacts(const struct sw_config *config, struct finding *f) {
+    if (!sw_config_bool(config, SW_KEY_REGISTRY_ENABLED)) {
+        found(f, VERDICT_OK, "%s", off_text);
+    } else if (sw_config_text(config, SW_KEY_ARTIFACTS_URL)) {
+        check_bucket(config, f);
+    } else {
+        const char *path = sw_config_text(config, SW_KEY_DATA_DIRECTORY);
+        found(f, VERDICT_OK, "kept in %s", path ? path : "data.directory, which is not set");
+    }
+}
+
+/* --- the port ---------------------------------------------------------------------------------------------------- */
 
 /* Binds and lets go. 0, or an errno; a resolver's message in *ret_text. */
 static int try_bind(const char *host, const char *port, const char **ret_text) {
@@ -308,8 +401,8 @@ static const struct {
 } checks[] = {
     {"onnxruntime", check_runtime}, {"telemetry", check_telemetry}, {"http", check_http},
     {"processor", check_processor}, {"memory", check_memory},       {"open files", check_descriptors},
-    {"models", check_models},       {"data", check_data},           {"port", check_port},
-    {"exposure", check_exposure},
+    {"models", check_models},       {"data", check_data},           {"store", check_store},
+    {"artifacts", check_artifacts}, {"port", check_port},           {"exposure", check_exposure},
 };
 
 static const char *const verdict_names[] = {"ok", "warn", "fail"};

@@ -154,10 +154,18 @@ static sw_status take_option(struct sw_args *args, int argc, char *const *argv, 
     return give(args, option, value, err);
 }
 
+/* The words of `positional` from the given one on: "PATH" of "NAME PATH" when one argument was given. */
+static const char *positional_from(const char *positional, size_t given) {
+    for (; given > 0 && strchr(positional, ' '); given--) {
+        positional = strchr(positional, ' ') + 1;
+    }
+    return positional;
+}
+
 static sw_status check_count(const struct sw_args *args, struct sw_error *err) {
     const struct sw_command *command = args->command;
     if (args->positional_count < command->positional_min) {
-        return sw_fail(err, SW_E_USAGE, "%s is missing", command->positional);
+        return sw_fail(err, SW_E_USAGE, "%s is missing", positional_from(command->positional, args->positional_count));
     }
     if (args->positional_count > command->positional_max) {
         return sw_fail(err, SW_E_USAGE, "one argument too many: '%s'", args->positional[command->positional_max]);

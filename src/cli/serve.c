@@ -19,12 +19,15 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "cli/address.h"
 #include "cli/app.h"
 #include "cli/cli.h"
 #include "cli/loads.h"
 #include "cli/welcome.h"
 
-enum { DESCRIPTORS_BESIDE_CONNECTIONS = 128 };
+/* How long the words at start wait for the first look at the registry (whose database may be away), and how often they
+ * look; requests and readiness do not depend on it. */
+enum { DESCRIPTORS_BESIDE_CONNECTIONS = 128, FOLLOW_WAIT_MS = 2000, FOLLOW_LOOK_MS = 5 };
 
 struct serve {
     const struct sw_args *args;
@@ -126,6 +129,7 @@ static sw_status start(struct serve *s, struct sw_error *err) {
     SW_TRY(sw_loads_create(sw_app_repository(s->app), &s->loads, err));
     SW_TRY(add_models(s, err));
     SW_TRY(sw_loads_submit(s->loads, err));
+    SW_TRY(sw_app_follow(s->app, err));
     SW_TRY(sw_app_listen(s->app, s->config, err));
     log_serving(s);
     return SW_OK;
@@ -137,10 +141,14 @@ static void begin_serving(struct serve *s) {
     s->state = SERVING;
     sw_repository_yield_to_requests(sw_app_repository(s->app));
     sw_memory_trim();
-    if (sw_loads_count(s->loads) == 0) {
-        sw_log(SW_LOG_WARN, "no model to serve; name one on the command line, or a folder with --models-dir");
+    size_t followed = sw_app_followed_count(s->app);
+    if (sw_loads_count(s->loads) == 0 && followed == 0) {
+        sw_log(SW_LOG_WARN,
+               sw_app_registry(s->app)
+                   ? "no model to serve yet; promote one with `slipway model`, or name one on the command line"
+                   : "no model to serve; name one on the command line, or a folder with --models-dir");
     }
-    sw_log(SW_LOG_INFO, "ready", SW_F_INT("models", sw_loads_ready_count(s->loads)),
+    sw_log(SW_LOG_INFO, "ready", SW_F_INT("models", sw_loads_ready_count(s->loads)), SW_F_INT("registry", followed),
            SW_F_INT("unavailable", sw_loads_count(s->loads) - sw_loads_ready_count(s->loads)),
            SW_F_INT("start_ms", took_ms), SW_F_INT("resident_bytes", sw_memory_resident()));
     if (isatty(STDERR_FILENO)) {
@@ -276,22 +284,27 @@ static void take_outcomes(struct serve *s) {
     }
     if (sw_loads_submit(s->loads, &err)) {
         begin_end(s, fail_logged(s, &err, SW_EXIT_IMPOSSIBLE), false);
-    } else if (sw_loads_finished(s->loads)) {
-        begin_serving(s);
     }
 }
 
+static bool follow_waits(const struct serve *s) {
+    uint64_t took_ms = (sw_now_ns(sw_clock_system()) - s->start_ns) / 1000000;
+    return took_ms < FOLLOW_WAIT_MS && !sw_app_has_followed(s->app);
+}
+
 static void loop(struct serve *s) {
-    if (sw_loads_finished(s->loads)) {
-        begin_serving(s); /* no models */
-    }
     for (;;) {
+        bool loaded = s->state == STARTING && sw_loads_finished(s->loads);
+        if (loaded && !follow_waits(s)) {
+            begin_serving(s);
+            loaded = false;
+        }
         struct pollfd fds[] = {
             {.fd = s->signal_fd, .events = POLLIN},
             {.fd = s->ended_fd, .events = POLLIN},
             {.fd = s->state == STARTING ? sw_loads_fd(s->loads) : -1, .events = POLLIN},
         };
-        if (poll(fds, SW_COUNTOF(fds), -1) < 0) {
+        if (poll(fds, SW_COUNTOF(fds), loaded ? FOLLOW_LOOK_MS : -1) < 0) {
             SW_ASSERT(errno == EINTR);
             continue;
         }

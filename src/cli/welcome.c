@@ -1,34 +1,15 @@
 /* The words at start; see welcome.h. */
 #include "cli/welcome.h"
 
-#include <arpa/inet.h>
 #include <jansson.h>
 #include <limits.h>
 
 #include "base/file.h"
+#include "cli/address.h"
+
+#define DEFAULT_SERVER "http://127.0.0.1:8080" /* that the commands talk to when nobody names another */
 
 enum { ELEMENTS_SHOWN_MAX = 64, TEXT_MAX = 8192, GOLDEN_BYTES_MAX = 16 << 20 };
-
-bool sw_is_loopback(const char *host) {
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        return ntohl(v4.s_addr) >> 24 == 127;
-    }
-    if (inet_pton(AF_INET6, host, &v6) == 1) {
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127;
-        return IN6_IS_ADDR_LOOPBACK(&v6) || mapped;
-    }
-    return strcasecmp(host, "localhost") == 0;
-}
-
-void sw_format_url(const char *host, uint16_t port, char *ret, size_t size) {
-    if (!strcmp(host, "0.0.0.0") || !strcmp(host, "::")) {
-        host = "localhost"; /* any address: this one works from here */
-    }
-    bool brackets = strchr(host, ':') != NULL;
-    snprintf(ret, size, "http://%s%s%s:%u", brackets ? "[" : "", host, brackets ? "]" : "", port);
-}
 
 /* Elements of an input with every free dimension 1; SIZE_MAX when too many to show. */
 static size_t element_count(const struct sw_tensor_spec *spec) {
@@ -164,7 +145,15 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
     sw_format_url(host, sw_app_port(app), url, sizeof url);
     sw_buf_init(&text, TEXT_MAX * 2);
     sw_buf_printf(&text, "\nSlipway %s serves ", SW_VERSION);
-    sw_loads_describe(loads, &text);
+    size_t followed = sw_app_followed_count(app);
+    bool loaded = sw_loads_ready_count(loads) > 0 || followed == 0; /* "no model yet" only when there is none at all */
+    if (loaded) {
+        sw_loads_describe(loads, &text);
+    }
+    if (followed) {
+        sw_buf_printf(&text, "%s%zu %s of the registry", loaded ? " and " : "", followed,
+                      followed == 1 ? "model" : "models");
+    }
     sw_buf_printf(&text, " on %s, ready after %llu ms.\n", url, (unsigned long long)start_ms);
     size_t unavailable = sw_loads_count(loads) - sw_loads_ready_count(loads);
     if (unavailable) {
@@ -181,6 +170,11 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
         sw_repository_release(sw_app_repository(app), model);
     } else {
         SW_LIT(&text, "\n  Name models to serve: slipway serve model.onnx, or --models-dir DIR.\n");
+    }
+    if (sw_app_registry(app)) {
+        sw_buf_printf(&text, "  Registry: slipway model push NAME PATH --promote%s%s\n",
+                      strcmp(url, DEFAULT_SERVER) != 0 ? " --server " : "",
+                      strcmp(url, DEFAULT_SERVER) != 0 ? url : "");
     }
     sw_buf_printf(&text, "  Look at:  %s/health  %s/metrics  %s/openapi.json\n  Stop:     Ctrl-C\n\n", url, url, url);
     if (!text.failed) {

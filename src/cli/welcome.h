@@ -14,9 +14,4 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
  * where the model takes an image, else the address that describes the inputs. `url` is without a slash at its end. */
 void sw_welcome_request(const struct sw_model *model, const char *url, struct sw_buf *out);
 
-/* Is this address one that only this machine reaches: 127.0.0.0/8, ::1 or localhost? */
-bool sw_is_loopback(const char *host);
-/* "http://127.0.0.1:8080": an address that reaches a server listening on host. */
-void sw_format_url(const char *host, uint16_t port, char *ret, size_t size);
-
 #endif

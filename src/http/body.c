@@ -59,18 +59,27 @@ void sw_http_body_release(struct request *r, struct body *body) {
     *body = (struct body){0};
 }
 
+void sw_http_bodies_release(struct request *r) {
+    sw_http_body_release(r, &r->raw);
+    sw_http_body_release(r, &r->decoded);
+    if (r->charged) {
+        atomic_fetch_sub_explicit(&r->x.server->buffered, r->charged, memory_order_relaxed);
+        r->charged = 0;
+    }
+}
+
 static sw_status too_large(const struct request *r, struct sw_error *err) {
     return sw_fail(err, SW_E_TOO_LARGE, "the body is larger than the limit of %zu bytes", r->body_limit);
 }
 
 sw_status sw_http_body_begin(struct request *r, struct sw_error *err) {
-    if (r->content_length == UINT64_MAX) {
+    if (r->x.content_length == UINT64_MAX) {
         return SW_OK;
     }
-    if (r->content_length > r->body_limit) {
+    if (r->x.content_length > r->body_limit) {
         return too_large(r, err);
     }
-    size_t capacity = (size_t)r->content_length;
+    size_t capacity = (size_t)r->x.content_length;
     if (capacity > BODY_AT_ONCE_MAX) {
         return SW_OK;
     }
@@ -92,9 +101,9 @@ sw_status sw_http_body_append(struct request *r, const char *data, size_t len, s
     }
     size_t need = body->len + len;
     if (need > body->capacity) {
-        size_t most = r->content_length < r->body_limit ? (size_t)r->content_length : r->body_limit;
+        size_t most = r->x.content_length < r->body_limit ? (size_t)r->x.content_length : r->body_limit;
         size_t capacity = body->capacity ? body->capacity * 2 : BODY_FREE_OF_CHARGE;
-        if (body->capacity == 0 && r->content_length != UINT64_MAX) {
+        if (body->capacity == 0 && r->x.content_length != UINT64_MAX) {
             capacity = BODY_AT_ONCE_MAX / 2;
         }
         capacity = capacity > most ? most : capacity;

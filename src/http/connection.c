@@ -1,10 +1,11 @@
 /* The life of a connection and of the requests on it: libmicrohttpd's callbacks, all on the connection's I/O thread.
  *
  * For each request libmicrohttpd calls on_uri (request line read), on_access with the headers (on_headers), with each
- * piece of the body (on_body), once more when it is complete (on_complete), again after each resume, and on_completed
- * at the end, however it ends. It takes an answer only in on_headers, and then closes the connection, or in
- * on_complete. A request that is refused earlier has its answer set and the rest of its body read and dropped, as far
- * as that is cheap; else it is answered in on_headers, or past libmicrohttpd with sw_http_send_raw.
+ * piece of the body (on_body, or on_stream for routes with a stream function), once more when it is complete
+ * (on_complete), again after each resume, and on_completed at the end, however it ends. It takes an answer only in
+ * on_headers, and then closes the connection, or in on_complete. A request that is refused earlier has its answer set
+ * and the rest of its body read and dropped, as far as that is cheap; else it is answered in on_headers, or past
+ * libmicrohttpd with sw_http_send_raw_reply.
  *
  * A closed socket with unread data makes the kernel send a reset, which can overtake the answer. So where data may
  * still come, a duplicate of the descriptor goes to sw_http_linger. */
@@ -195,6 +196,9 @@ static sw_status prepare(struct sw_http_connection *c, struct request *r, const 
     }
     SW_TRY(status);
     SW_TRY(find_route(x, err));
+    if (x->route->stream) {
+        return sw_http_stream_prepare(r, err);
+    }
     r->body_limit = x->route->large_body ? options->body_max : options->control_body_max;
     return r->expects_body ? sw_http_body_begin(r, err) : SW_OK;
 }
@@ -204,7 +208,20 @@ static bool must_answer_now(const struct request *r) {
     if (r->x.close || r->expects_continue || r->x.error == SW_E_TOO_LARGE) {
         return true;
     }
-    return r->content_length != UINT64_MAX && r->content_length > DISCARD_KEEP_MAX;
+    return r->x.content_length != UINT64_MAX && r->x.content_length > DISCARD_KEEP_MAX;
+}
+
+/* Before the body: the answer is set. */
+static enum MHD_Result refuse(struct sw_http_connection *c, struct request *r) {
+    r->rejected = true;
+    /* Without a length libmicrohttpd reads until the end of the stream when the coding is unknown. */
+    if (r->x.close || (r->expects_body && must_answer_now(r))) {
+        r->linger = true;
+        sw_http_step(c, STATE_BUSY);
+        return sw_http_send_reply(c, r);
+    }
+    r->discard = r->expects_body;
+    return MHD_YES;
 }
 
 static enum MHD_Result on_headers(struct sw_http_io *io, struct MHD_Connection *mhd, const char *url,
@@ -228,25 +245,19 @@ static enum MHD_Result on_headers(struct sw_http_io *io, struct MHD_Connection *
     }
     if (status) {
         sw_http_reply_error(x, &err);
-        r->rejected = true;
-        /* Without a length libmicrohttpd reads until the end of the stream when the coding is unknown. */
-        if (x->close || (r->expects_body && must_answer_now(r))) {
-            r->linger = true;
-            sw_http_step(c, STATE_BUSY);
-            return sw_http_send_reply(c, r);
-        }
-        r->discard = r->expects_body;
+        return refuse(c, r);
+    }
+    if (x->route->stream) {
+        enum stream_result result = sw_http_stream_begin(r);
+        return result == STREAM_ANSWERED ? refuse(c, r) : result == STREAM_GONE ? MHD_NO : MHD_YES;
     }
     return MHD_YES;
 }
 
 /* Answers past libmicrohttpd, which takes no answer in the middle of a body, and ends the connection. */
 static enum MHD_Result answer_raw(struct sw_http_connection *c, struct request *r) {
-    struct sw_http_exchange *x = &r->x;
     if (sw_http_step(c, STATE_SENDING)) {
-        const char *message = x->error == SW_E_TOO_LARGE ? "the body is larger than the limit"
-                                                         : "the request is refused, and its body too long to be read";
-        sw_http_send_raw(c->fd, x->error, message, x->request_id, sw_http_wants_oip(x));
+        sw_http_send_raw_reply(c->fd, &r->x);
         r->answered = r->linger = true;
     }
     return MHD_NO;
@@ -268,37 +279,10 @@ static enum MHD_Result on_body(struct request *r, const char *data, size_t *len)
     return r->discarded <= DISCARD_MAX ? MHD_YES : answer_raw(r->x.connection, r);
 }
 
-static void end_busy(struct sw_http_io *io, struct request *r) {
-    if (r->busy) {
-        r->busy = false;
-        atomic_fetch_sub(&io->busy, 1);
-    }
-}
-
 static enum MHD_Result finish_request(struct sw_http_connection *c, struct request *r) {
     enum MHD_Result result = sw_http_send_reply(c, r);
-    end_busy(c->io, r);
+    sw_http_busy_end(c->io, r);
     return result;
-}
-
-static enum MHD_Result run_handler(struct sw_http_connection *c, struct request *r) {
-    struct sw_http_exchange *x = &r->x;
-    atomic_store_explicit(&r->async, ASYNC_RUNNING, memory_order_relaxed);
-    if (x->route->handler(x) == SW_HTTP_DONE) {
-        atomic_store_explicit(&r->async, ASYNC_FINISHED, memory_order_relaxed);
-        return finish_request(c, r);
-    }
-    /* Finished already? Then suspending, which costs several system calls, is not needed. */
-    if (atomic_load_explicit(&r->async, memory_order_acquire) == ASYNC_FINISHED) {
-        return finish_request(c, r);
-    }
-    MHD_suspend_connection(c->mhd);
-    enum async_state running = ASYNC_RUNNING;
-    if (!atomic_compare_exchange_strong_explicit(&r->async, &running, ASYNC_SUSPENDED, memory_order_acq_rel,
-                                                 memory_order_acquire)) {
-        MHD_resume_connection(c->mhd); /* sw_http_finish came in between and left this to us */
-    }
-    return MHD_YES;
 }
 
 static sw_status finish_body(struct request *r, struct sw_error *err) {
@@ -323,21 +307,51 @@ static enum MHD_Result on_complete(struct request *r) {
         return sw_http_send_reply(c, r);
     }
     struct sw_error err;
-    if (finish_body(r, &err)) {
+    if (!x->route->stream && finish_body(r, &err)) {
         sw_http_reply_error(x, &err);
         return sw_http_send_reply(c, r);
     }
-    /* sw_http_server_destroy sets stopping, then waits until nothing is busy: sequentially consistent on both sides, so
-     * that either it sees this request or this request sees it. */
-    atomic_fetch_add(&c->io->busy, 1);
-    r->busy = true;
-    unsigned long handled = atomic_load_explicit(&c->io->handled, memory_order_relaxed);
-    atomic_store_explicit(&c->io->handled, handled + 1, memory_order_relaxed); /* one writer: no lock prefix needed */
-    if (atomic_load(&x->server->stopping)) {
-        sw_http_reply_status(x, SW_E_UNAVAILABLE, "the server is shutting down");
+    if (!sw_http_busy_begin(r)) {
         return finish_request(c, r);
     }
-    return run_handler(c, r);
+    return sw_http_await(r, x->route->handler(x)) ? finish_request(c, r) : MHD_YES;
+}
+
+/* In the middle of the body a stream's function has set the answer. What is left is read, so that the connection can
+ * go on, when it is known to be little. */
+static enum MHD_Result refuse_rest(struct request *r, const char *data, size_t *len) {
+    struct sw_http_exchange *x = &r->x;
+    r->rejected = r->discard = true;
+    /* Of a chunked body content_length is UINT64_MAX: what is left is not known. */
+    if (x->close || x->content_length - r->received > DISCARD_KEEP_MAX) {
+        return answer_raw(x->connection, r);
+    }
+    return on_body(r, data, len);
+}
+
+/* What libmicrohttpd brings for a request until its stream has taken the whole body or set the answer. */
+static enum MHD_Result on_stream(struct request *r, const char *data, size_t *len) {
+    const bool beginning = r->stream == STREAM_BEGINNING, complete = *len == 0;
+    enum stream_result result = r->stream == STREAM_OPEN ? STREAM_READY : sw_http_stream_resumed(r);
+    if (beginning) {
+        /* libmicrohttpd has repeated the call with the headers; now it sends a 100, if one is expected. */
+        SW_ASSERT(complete);
+        return result == STREAM_ANSWERED ? refuse(r->x.connection, r) : result == STREAM_GONE ? MHD_NO : MHD_YES;
+    }
+    if (result == STREAM_READY) {
+        result = complete ? sw_http_stream_end(r) : sw_http_stream_take(r, data, len);
+    }
+    switch (result) {
+    case STREAM_GONE: return MHD_NO;
+    case STREAM_WAITS: return MHD_YES;
+    case STREAM_READY: return complete ? on_complete(r) : MHD_YES;
+    case STREAM_ANSWERED: break;
+    }
+    if (!complete) {
+        return refuse_rest(r, data, len);
+    }
+    r->rejected = true;
+    return on_complete(r);
 }
 
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -345,6 +359,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *mhd, const ch
     struct request *r = *context;
     if (!r) {
         return on_headers(cls, mhd, url, method, version, context);
+    }
+    if (r->stream != STREAM_NONE) {
+        return on_stream(r, data, len);
     }
     return *len ? on_body(r, data, len) : on_complete(r);
 }
@@ -357,7 +374,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **context, 
     if (r) {
         struct sw_http_exchange *x = &r->x;
         const struct sw_http_options *options = &io->server->options;
-        end_busy(io, r); /* a client that left while its request ran: libmicrohttpd never asks for the answer */
+        sw_http_busy_end(io, r); /* a client that left while its request ran: libmicrohttpd never asks for the answer */
         if (!r->answered) {
             x->status = was_too_slow(c) ? 408 : 499; /* 499: the client went away, as others count it */
             x->error = was_too_slow(c) ? SW_E_REQUEST_TIMEOUT : SW_E_IO;

@@ -22,6 +22,7 @@ static struct request *make(struct sw_http_server *server) {
     }
     memset(r, 0, sizeof *r);
     sw_arena_init(&r->x.arena, server->arena_max, ARENA_RETAIN);
+    r->file.fd = -1;
     r->x.server = server;
     r->x.app = server->options.app;
     return r;
@@ -51,12 +52,14 @@ static void reset(struct request *r) {
     x->header_count = x->part_count = 0;
     x->content_type = NULL;
     x->error = SW_OK;
-    x->owner = NULL;
+    x->owner = x->state = NULL;
     x->close = false;
     x->connection = NULL;
     r->raw = r->decoded = (struct body){0};
+    r->received = 0;
     r->discarded = r->joined_capacity = 0;
     r->parts_failed = false;
+    r->stream = STREAM_NONE;
     r->expects_body = r->expects_continue = r->rejected = r->discard = r->busy = r->answered = r->linger = false;
     atomic_store_explicit(&r->async, ASYNC_NONE, memory_order_relaxed);
 }
@@ -67,12 +70,8 @@ static void destroy(struct request *r) {
 }
 
 void sw_http_request_release(struct sw_http_io *io, struct request *r) {
-    sw_http_body_release(r, &r->raw);
-    sw_http_body_release(r, &r->decoded);
-    if (r->charged) {
-        atomic_fetch_sub_explicit(&io->server->buffered, r->charged, memory_order_relaxed);
-        r->charged = 0;
-    }
+    sw_http_bodies_release(r);
+    sw_http_file_drop(r);
     reset(r);
     if (io->pool_count >= POOL_MAX || io->pool_bytes + r->x.arena.allocated > POOL_RETAIN) {
         destroy(r);
@@ -172,6 +171,53 @@ struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name) {
     struct query_search search = {x, sw_str_of(name), {NULL, 0}};
     MHD_get_connection_values_n(x->connection->mhd, MHD_GET_ARGUMENT_KIND, on_argument, &search);
     return search.found;
+}
+
+bool sw_http_busy_begin(struct request *r) {
+    struct sw_http_io *io = r->x.connection->io;
+    /* sw_http_server_destroy sets stopping, then waits until nothing is busy: sequentially consistent on both sides, so
+     * that either it sees this request or this request sees it. */
+    atomic_fetch_add(&io->busy, 1);
+    r->busy = true;
+    unsigned long handled = atomic_load_explicit(&io->handled, memory_order_relaxed);
+    atomic_store_explicit(&io->handled, handled + 1, memory_order_relaxed); /* one writer: no lock prefix needed */
+    if (atomic_load(&r->x.server->stopping)) {
+        sw_http_reply_status(&r->x, SW_E_UNAVAILABLE, "the server is shutting down");
+        return false;
+    }
+    atomic_store_explicit(&r->async, ASYNC_RUNNING, memory_order_relaxed);
+    return true;
+}
+
+void sw_http_busy_end(struct sw_http_io *io, struct request *r) {
+    if (r->busy) {
+        r->busy = false;
+        atomic_fetch_sub(&io->busy, 1);
+    }
+}
+
+bool sw_http_await(struct request *r, enum sw_http_result result) {
+    if (result == SW_HTTP_DONE) {
+        atomic_store_explicit(&r->async, ASYNC_FINISHED, memory_order_relaxed);
+        return true;
+    }
+    /* Finished already? Then suspending, which costs several system calls, is not needed. */
+    if (atomic_load_explicit(&r->async, memory_order_acquire) == ASYNC_FINISHED) {
+        return true;
+    }
+    struct MHD_Connection *mhd = r->x.connection->mhd;
+    MHD_suspend_connection(mhd);
+    enum async_state running = ASYNC_RUNNING;
+    if (!atomic_compare_exchange_strong_explicit(&r->async, &running, ASYNC_SUSPENDED, memory_order_acq_rel,
+                                                 memory_order_acquire)) {
+        MHD_resume_connection(mhd); /* finished in between, and left to us */
+    }
+    return false;
+}
+
+void sw_http_stream_continue(struct sw_http_exchange *x) {
+    SW_ASSERT(x->route && x->route->stream);
+    sw_http_finish(x); /* what was asked for is done, and the I/O thread knows what that was */
 }
 
 void sw_http_finish(struct sw_http_exchange *x) {

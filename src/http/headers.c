@@ -118,7 +118,7 @@ sw_status sw_http_headers_read(struct request *r, const char *method, const char
     r->accept = found.accept;
     r->encoding = ENCODING_IDENTITY;
     r->x.binary_header_length = SIZE_MAX;
-    r->content_length = found.transfer_encodings ? UINT64_MAX : 0;
+    r->x.content_length = found.transfer_encodings ? UINT64_MAX : 0;
     r->expects_body = found.transfer_encodings > 0;
     sw_status status = read_framing(r, &found, version, err);
     if (status) {
@@ -126,11 +126,11 @@ sw_status sw_http_headers_read(struct request *r, const char *method, const char
         return status;
     }
     /* libmicrohttpd has answered 400 or 413 to a length that is no number. */
-    if (found.content_length.data && !sw_parse_u64(found.content_length, &r->content_length)) {
+    if (found.content_length.data && !sw_parse_u64(found.content_length, &r->x.content_length)) {
         r->x.close = true;
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "Content-Length is not a number");
     }
-    r->expects_body = r->content_length > 0;
+    r->expects_body = r->x.content_length > 0;
     r->expects_continue = found.expects_continue && strcmp(version, "HTTP/1.0") != 0;
     SW_TRY(read_encoding(r, &found, err));
     if (found.binary_header_lengths) {

@@ -1,9 +1,10 @@
 /* HTTP/1.1 server over libmicrohttpd. Knows no models.
  *
  * One acceptor thread hands each connection to that of N I/O threads which has fewest (one libmicrohttpd daemon each,
- * epoll, no listening socket: libmicrohttpd's own thread pool spreads connections badly). A request is read whole into its
- * exchange's arena, decoded (gzip, deflate), handed to its route's handler, and answered. A watcher, once a second or
- * when the earliest deadline is due, ends connections that send headers or body too slowly.
+ * epoll, no listening socket: libmicrohttpd's own thread pool spreads connections badly). A request is read whole into
+ * its exchange's arena (on stream routes: in pieces), decoded (gzip, deflate), handed to its route's handler, and
+ * answered. A watcher, once a second or when the earliest deadline is due, ends connections that send headers or body
+ * too slowly.
  *
  * Life of an exchange: made by the I/O thread when the headers are complete; owned by the handler until it returns
  * SW_HTTP_DONE, or, after SW_HTTP_ASYNC, until somebody calls sw_http_finish; then by the server until the answer is
@@ -35,15 +36,44 @@ enum { SW_HTTP_PARAMS_MAX = 4, SW_HTTP_HEADERS_MAX = 16, SW_HTTP_PARTS_MAX = 66,
 struct sw_http_exchange;
 typedef enum sw_http_result sw_http_handler(struct sw_http_exchange *x);
 
+/* A route with a stream function gets its body in pieces instead of whole, so that a body of any size takes bounded
+ * memory (one buffer of SW_HTTP_PIECE_MAX, counted for buffered_max; when that is used up: 503 before BEGIN).
+ *
+ * Order of calls for one request, never two at once: BEGIN (headers are complete, the body has not begun; who expects a
+ * 100 gets it after this), DATA for each piece (exactly SW_HTTP_PIECE_MAX bytes, the last one perhaps fewer; as
+ * received: content encodings are refused with 415), then the route's handler, with an empty x->body. A request without
+ * a body has no DATA.
+ *
+ * Each call may return SW_HTTP_ASYNC and go on elsewhere: then nothing more is read from the client (it feels
+ * back-pressure) until somebody calls sw_http_stream_continue; the exchange and the piece stay valid until then, even
+ * when the client goes away meanwhile. The time-out is body_timeout from piece to piece, and does not run while a call
+ * is under way.
+ *
+ * A call that sets an answer (sw_http_reply_error and so on, not a file) before it is done ends the stream: the rest of
+ * the body is read and dropped when it is known to be short, else the connection is closed after the answer; the
+ * handler is not called. When the client goes away in between, or the server ends, neither is; what the stream holds is
+ * released by the arena's deferred calls (I/O thread). */
+enum sw_http_stream_event { SW_HTTP_STREAM_BEGIN, SW_HTTP_STREAM_DATA };
+enum { SW_HTTP_PIECE_MAX = 256 * 1024 };
+typedef enum sw_http_result sw_http_stream(struct sw_http_exchange *x, enum sw_http_stream_event event,
+                                           struct sw_str piece);
+/* After SW_HTTP_ASYNC of a stream call (an answer may be set); any thread. The exchange must not be touched afterwards
+ * until the next call. */
+void sw_http_stream_continue(struct sw_http_exchange *x);
+
 /* One row of the route table; generated from spec/routes.toml (spec/routes.h). */
 enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP };
 struct sw_route {
     enum sw_http_method method;
-    const char *path; /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment */
+    /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment; "{path*}" as the last segment
+     * takes the rest of the path, slashes included (at least one byte). At each segment a literal wins over a parameter
+     * with a verb, that over a plain one, and that over the rest. */
+    const char *path;
     sw_http_handler *handler;
     enum sw_error_shape error_shape;
-    uint16_t index;  /* dense, for metrics */
-    bool large_body; /* false: body limit is control_body_max, not body_max */
+    uint16_t index;         /* dense, for metrics */
+    bool large_body;        /* false: body limit is control_body_max, not body_max */
+    sw_http_stream *stream; /* not NULL: the body comes in pieces and has no limit here */
 };
 
 struct sw_http_exchange {
@@ -53,6 +83,7 @@ struct sw_http_exchange {
     struct sw_str path;                       /* percent-decoded only in params */
     struct sw_str params[SW_HTTP_PARAMS_MAX]; /* decoded, by position in the route's path */
     struct sw_str body;                       /* after content decoding; 64-byte aligned (see below) */
+    uint64_t content_length;                  /* as announced; 0: no body; UINT64_MAX: chunked */
     size_t binary_header_length;              /* Inference-Header-Content-Length; SIZE_MAX when absent. When present,
                                                   body.data + it is 64-byte aligned */
     char request_id[SW_REQUEST_ID_MAX + 1];
@@ -73,6 +104,7 @@ struct sw_http_exchange {
     size_t part_count;
     sw_status error; /* for the observer: SW_OK or why it failed */
     void *owner;     /* for the observer: what the handler worked on (a model's metrics); not used by http */
+    void *state;     /* of a stream: what its calls and the handler share; not used by http */
     bool close;      /* close the connection after this answer */
 
     struct sw_http_connection *connection; /* internal */
@@ -95,6 +127,13 @@ void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_t
 void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err);
 void sw_http_reply_status(struct sw_http_exchange *x, sw_status code, const char *fmt, ...) SW_PRINTF(3, 4);
 
+/* Sets the answer to `length` bytes of an open regular file from offset 0, which is sent without being read into
+ * memory; the server closes fd in any case. A Range header (one range, RFC 9110) is honoured: 206 or 416; If-Range is
+ * compared with etag, and If-None-Match gives 304; headers added before go along. etag (may be NULL): in quotes, static
+ * or in the arena. HEAD sends the headers only. Never compressed. A file shorter than `length` is an error 500. */
+void sw_http_reply_file(struct sw_http_exchange *x, const char *content_type, int fd, uint64_t length,
+                        const char *etag);
+
 /* After SW_HTTP_ASYNC: the response is set; any thread; the exchange must not be touched afterwards. */
 void sw_http_finish(struct sw_http_exchange *x);
 
@@ -108,7 +147,7 @@ struct sw_http_options {
     size_t control_body_max;    /* for routes without large_body */
     size_t buffered_max;        /* bytes of all bodies being held; more: 503 */
     uint64_t header_timeout_ms; /* from first byte (or connect) to end of headers */
-    uint64_t body_timeout_ms;   /* from end of headers to end of body */
+    uint64_t body_timeout_ms;   /* from end of headers to end of body; of a stream from piece to piece */
     uint64_t idle_timeout_ms;   /* keep-alive: from an answer to the end of the next request line */
     size_t gzip_min;            /* responses shorter than this are not compressed */
     const struct sw_route *routes;

@@ -11,6 +11,8 @@
  *      +------------------------------------------ answer sent -----------------------------------------------+
  *     IDLE, HEADERS, BODY, SENDING --too slow, or abandoned by the peer (acceptor)--> ENDED
  *
+ * With a stream function the word goes from BODY to BUSY for each call and back, and so counts pieces.
+ *
  * The I/O thread makes every step but the last, by compare-and-swap, and each step counts up the rest of the word; the
  * acceptor ends a connection by compare-and-swap too, and only when the word has not changed for the time-out. So a
  * request is either served or timed out, never both, and no clock is read on the way of a request for this.
@@ -83,18 +85,33 @@ struct body {
 
 enum async_state { ASYNC_NONE, ASYNC_RUNNING, ASYNC_SUSPENDED, ASYNC_FINISHED };
 
+/* stream.c draws this. */
+enum stream_state { STREAM_NONE, STREAM_BEGINNING, STREAM_OPEN, STREAM_CALLED };
+
+enum stream_result {
+    STREAM_READY,    /* the next step may come */
+    STREAM_WAITS,    /* a call is under way elsewhere; the connection is suspended */
+    STREAM_ANSWERED, /* the answer is set: the stream is over */
+    STREAM_GONE,     /* the acceptor has ended the connection */
+};
+
 /* The exchange and what handlers need not see. */
 struct request {
     struct sw_http_exchange x; /* first */
     struct request *next;      /* in the pool */
-    struct body raw;           /* as received */
+    struct body raw;           /* as received; of a stream: the piece being collected */
     struct body decoded;       /* after content decoding */
     size_t charged;            /* bytes counted in server->buffered */
     size_t discarded;
     size_t body_limit;
-    size_t joined_capacity;  /* bytes from x.parts[0].data on that join() may fill; 0: it has not joined */
-    bool parts_failed;       /* a piece did not fit in memory: the answer says so, and takes no more pieces */
-    uint64_t content_length; /* UINT64_MAX: chunked */
+    size_t joined_capacity; /* bytes from x.parts[0].data on that join() may fill; 0: it has not joined */
+    bool parts_failed;      /* a piece did not fit in memory: the answer says so, and takes no more pieces */
+    uint64_t received;      /* of a stream: bytes of the body taken */
+    enum stream_state stream;
+    struct {
+        int fd; /* -1: the answer is no file */
+        uint64_t offset, length;
+    } file;
     enum content_encoding encoding;
     struct accept_encoding accept;
     _Atomic enum async_state async;
@@ -173,6 +190,15 @@ SW_MUST_CHECK sw_status sw_http_body_begin(struct request *r, struct sw_error *e
 SW_MUST_CHECK sw_status sw_http_body_append(struct request *r, const char *data, size_t len, struct sw_error *err);
 SW_MUST_CHECK sw_status sw_http_body_grow(struct request *r, struct body *body, size_t capacity, struct sw_error *err);
 void sw_http_body_release(struct request *r, struct body *body);
+void sw_http_bodies_release(struct request *r); /* both, and what they count for buffered_max */
+
+/* stream.c: what a request with a stream function goes through; I/O thread. */
+SW_MUST_CHECK sw_status sw_http_stream_prepare(struct request *r, struct sw_error *err);
+enum stream_result sw_http_stream_begin(struct request *r);
+enum stream_result sw_http_stream_resumed(struct request *r); /* after a call that was under way elsewhere */
+/* Takes bytes of the body; *len becomes what is left of them (something, unless STREAM_READY). */
+enum stream_result sw_http_stream_take(struct request *r, const char *data, size_t *len);
+enum stream_result sw_http_stream_end(struct request *r); /* the body is complete; READY: it is all delivered */
 
 /* encoding.c */
 void sw_http_accept_encoding_parse(struct sw_str value, struct accept_encoding *accept);
@@ -187,12 +213,24 @@ void sw_http_request_release(struct sw_http_io *io, struct request *r);
 void sw_http_pool_clear(struct sw_http_io *io);
 void sw_http_request_id(struct sw_http_exchange *x, struct sw_str wanted);
 struct request *sw_http_request_of(struct sw_http_exchange *x);
+/* Counts the request as one that sw_http_server_destroy waits for, and makes it ready for a call that may return
+ * SW_HTTP_ASYNC. false: the server is stopping, and the answer says so. */
+bool sw_http_busy_begin(struct request *r);
+void sw_http_busy_end(struct sw_http_io *io, struct request *r);
+/* After such a call: true when what it was for is finished; false: libmicrohttpd asks again when it is. */
+bool sw_http_await(struct request *r, enum sw_http_result result);
 
 /* reply.c */
 enum MHD_Result sw_http_send_reply(struct sw_http_connection *c, struct request *r);
-bool sw_http_wants_oip(const struct sw_http_exchange *x); /* the shape of its errors */
 /* Writes a whole answer of its own to the socket, past libmicrohttpd, without blocking. */
 void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip);
+
+/* The same with the exchange's answer, whole; it must not be a file. */
+void sw_http_send_raw_reply(int fd, struct sw_http_exchange *x);
+
+/* file.c */
+struct MHD_Response *sw_http_file_response(struct request *r); /* takes the descriptor over, unless NULL */
+void sw_http_file_drop(struct request *r);                     /* closes it, if there is one */
 
 /* watcher.c; also called by tests. */
 /* Gives memory that requests freed back to the system, once, when no request has come for a while. */

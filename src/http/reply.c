@@ -79,11 +79,13 @@ void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part) {
 }
 
 void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_type, struct sw_str body) {
+    struct request *r = sw_http_request_of(x);
     x->status = status;
     x->content_type = content_type;
     x->part_count = 0;
-    sw_http_request_of(x)->joined_capacity = 0;
-    sw_http_request_of(x)->parts_failed = false;
+    r->joined_capacity = 0;
+    r->parts_failed = false;
+    sw_http_file_drop(r);
     sw_http_add_part(x, body);
 }
 
@@ -103,7 +105,8 @@ static void write_error(struct sw_buf *buf, sw_status code, const char *message,
     SW_LIT(buf, "}}");
 }
 
-bool sw_http_wants_oip(const struct sw_http_exchange *x) {
+/* The shape of its errors. */
+static bool wants_oip(const struct sw_http_exchange *x) {
     if (x->route) {
         return x->route->error_shape == SW_ERROR_OIP;
     }
@@ -122,7 +125,7 @@ static bool has_header(const struct sw_http_exchange *x, const char *name) {
 void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
     struct sw_buf buf;
     sw_buf_init_arena(&buf, &x->arena, 8 * SW_ERROR_MESSAGE_MAX);
-    write_error(&buf, err->code, err->message, x->request_id, sw_http_wants_oip(x));
+    write_error(&buf, err->code, err->message, x->request_id, wants_oip(x));
     struct sw_str body = buf.failed ? SW_STR("{\"error\":\"out of memory\"}") : sw_buf_str(&buf);
     sw_http_reply(x, sw_status_http(err->code), "application/json", body);
     x->error = err->code;
@@ -165,6 +168,30 @@ void sw_http_send_raw(int fd, sw_status code, const char *message, const char *r
     (void)!sendmsg(fd, &message_header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+void sw_http_send_raw_reply(int fd, struct sw_http_exchange *x) {
+    struct sw_buf head;
+    SW_ASSERT(sw_http_request_of(x)->file.fd < 0);
+    sw_buf_init_arena(&head, &x->arena, 64 * 1024);
+    sw_buf_printf(&head, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\nX-Request-Id: %s\r\nConnection: close\r\n",
+                  x->status, MHD_get_reason_phrase_for((unsigned)x->status), body_length(x), x->request_id);
+    if (x->content_type) {
+        sw_buf_printf(&head, "Content-Type: %s\r\n", x->content_type);
+    }
+    for (size_t i = 0; i < x->header_count; i++) {
+        sw_buf_printf(&head, "%s: %s\r\n", x->headers[i].name, x->headers[i].value);
+    }
+    SW_LIT(&head, "\r\n");
+    struct iovec pieces[SW_HTTP_PARTS_MAX + 1] = {{head.data, head.len}};
+    for (size_t i = 0; i < x->part_count; i++) {
+        pieces[i + 1] = (struct iovec){(void *)(uintptr_t)x->parts[i].data, x->parts[i].len};
+    }
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = x->part_count + 1};
+    if (!head.failed) {
+        /* The connection ends in any case; a peer that takes no answer gets none. */
+        (void)!sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
 static struct MHD_Response *from_pieces(const struct sw_http_exchange *x) {
     struct MHD_IoVec pieces[SW_HTTP_PARTS_MAX];
     for (size_t i = 0; i < x->part_count; i++) {
@@ -205,7 +232,7 @@ enum MHD_Result sw_http_send_reply(struct sw_http_connection *c, struct request 
     struct sw_http_server *server = x->server;
     SW_ASSERT(x->status >= 200 && x->status <= 599);
     sw_http_encode(c->io, r);
-    struct MHD_Response *response = make(x);
+    struct MHD_Response *response = r->file.fd >= 0 ? sw_http_file_response(r) : make(x);
     if (!response) {
         return MHD_NO;
     }

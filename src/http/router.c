@@ -1,14 +1,16 @@
 /* Router: a trie over the segments of the route table's paths.
  *
  * A path "/v1/models/{model}:predict" has the segments "v1", "models", "{model}:predict"; "/" has one empty segment. A
- * node's children are literals, then parameters with a suffix (":predict"), then at most one bare parameter, and are
- * tried in that order, so a literal wins over a parameter; when a branch turns out to have no route for the method,
- * the search goes back and tries the next one. A path that ends in a verb is not tried as a plain name, however:
+ * node's children are literals, then parameters with a suffix (":predict"), then at most one bare parameter, then at
+ * most one that takes the rest of the path ("{path*}"), and are tried in that order at each segment: a literal wins
+ * over a parameter, and both over the rest. When a branch turns out to have no route for the method, the search goes
+ * back and tries the next one. A path that ends in a verb is not tried as a plain name or as a rest, however:
  * "m:predict" with another method is a wrong method and not a model of that name. The depth is that of the table, and
  * a node has few parameter children, so the work for one path is bounded by the table and not by the request.
  *
  * Paths are matched as they were sent: "//" is an empty segment and "." and ".." are ordinary ones. A parameter takes
- * at least one byte. Only parameters are percent-decoded.
+ * at least one byte, which for a rest may be a slash. Only parameters are percent-decoded, a rest as a whole: whether a
+ * slash of it was written as %2F cannot be told afterwards.
  *
  * Immutable after sw_router_create; any thread may match. */
 #include "base/memory.h"
@@ -26,6 +28,7 @@ struct node {
     size_t literal_count;
     struct edge *parameters; /* longest suffix first, so that the bare parameter is last */
     size_t parameter_count;
+    struct node *rest; /* owned; has no children */
     const struct sw_route *routes[METHOD_COUNT];
     unsigned allowed; /* bits of the methods that end here */
 };
@@ -66,6 +69,21 @@ static struct node *add_edge(struct edge **edges, size_t *count, struct sw_str t
     return (*edges)[at].target;
 }
 
+/* The child for "{name}", "{name}:verb" or, when it is the last segment, "{name*}". */
+static struct node *add_parameter(struct node *node, struct sw_str segment, bool last) {
+    const char *end = memchr(segment.data, '}', segment.len);
+    SW_ASSERT(end);
+    struct sw_str suffix = {end + 1, (size_t)(segment.data + segment.len - end - 1)};
+    if (end[-1] != '*') {
+        return add_edge(&node->parameters, &node->parameter_count, suffix);
+    }
+    SW_ASSERT(last && suffix.len == 0);
+    if (!node->rest) {
+        node->rest = sw_xcalloc(1, sizeof *node->rest);
+    }
+    return node->rest;
+}
+
 static void insert(struct node *node, const struct sw_route *route) {
     struct sw_str rest = sw_str_of(route->path), segment;
     SW_ASSERT(rest.len && rest.data[0] == '/' && route->method <= SW_HTTP_OTHER);
@@ -74,10 +92,8 @@ static void insert(struct node *node, const struct sw_route *route) {
     while (rest.data) {
         rest = sw_str_split(rest, '/', &segment);
         if (segment.len && segment.data[0] == '{') {
-            const char *end = memchr(segment.data, '}', segment.len);
-            SW_ASSERT(end && ++params <= SW_HTTP_PARAMS_MAX);
-            struct sw_str suffix = {end + 1, (size_t)(segment.data + segment.len - end - 1)};
-            node = add_edge(&node->parameters, &node->parameter_count, suffix);
+            SW_ASSERT(++params <= SW_HTTP_PARAMS_MAX);
+            node = add_parameter(node, segment, !rest.data);
         } else {
             node = add_edge(&node->literals, &node->literal_count, segment);
         }
@@ -111,6 +127,7 @@ static void clear_edges(struct edge *edges, size_t count) {
 static void clear(struct node *node) {
     clear_edges(node->literals, node->literal_count);
     clear_edges(node->parameters, node->parameter_count);
+    sw_free(node->rest);
 }
 
 void sw_router_destroy(struct sw_router *router) {
@@ -166,9 +183,18 @@ static const struct sw_route *enter(const struct node *node, struct sw_str rest,
     return rest.data ? walk(node, rest, depth, search) : end_at(node, search);
 }
 
-static const struct sw_route *walk(const struct node *node, struct sw_str rest, size_t depth, struct search *search) {
-    struct sw_str segment;
-    rest = sw_str_split(rest, '/', &segment);
+static const struct sw_route *take_rest(const struct node *node, struct sw_str rest, size_t depth,
+                                        struct search *search) {
+    const struct sw_route *route = rest.len ? end_at(node, search) : NULL;
+    if (route && !decode(rest, search->arena, &search->params[depth])) {
+        search->failed = true;
+        return NULL;
+    }
+    return route;
+}
+
+static const struct sw_route *walk(const struct node *node, struct sw_str path, size_t depth, struct search *search) {
+    struct sw_str segment, rest = sw_str_split(path, '/', &segment);
     const struct edge *literal = find(node->literals, node->literal_count, segment);
     const struct sw_route *route = literal ? enter(literal->target, rest, depth, search) : NULL;
     for (size_t i = 0; !route && !search->failed && i < node->parameter_count; i++) {
@@ -186,9 +212,12 @@ static const struct sw_route *walk(const struct node *node, struct sw_str rest, 
             bool known = search->allowed != 0;
             search->allowed |= before;
             if (known && suffix.len) {
-                break;
+                return route;
             }
         }
+    }
+    if (!route && !search->failed && node->rest) {
+        route = take_rest(node->rest, path, depth, search);
     }
     return route;
 }

@@ -16,6 +16,17 @@ enum { LINE_BYTES_MAX = 64 << 20, LINES_MAX = 1000000, FILE_BYTES_MAX = 32 << 20
 #define ARENA_BYTES_MAX ((size_t)2 << 30)
 #define TOLERANCE_DEFAULT 1e-4
 
+/* Times wanted instead of a comparison. */
+struct timing {
+    uint64_t *ns;
+    size_t count, max;
+    uint64_t total_ns, total_max_ns;
+};
+
+static bool timing_goes_on(const struct timing *timing) {
+    return timing->count < timing->max && (timing->count == 0 || timing->total_ns < timing->total_max_ns);
+}
+
 struct golden {
     const struct sw_model *model;
     struct sw_clock *clock;
@@ -23,6 +34,7 @@ struct golden {
     struct sw_tensor *inputs, *outputs; /* of the line */
     size_t input_count, output_count;
     double tolerance;
+    struct timing *timing; /* NULL: compare */
     struct sw_error *err;
 };
 
@@ -250,6 +262,12 @@ static sw_status run_line(struct golden *g) {
         }
         return SW_E_GOLDEN_MISMATCH;
     }
+    if (g->timing) {
+        uint64_t ns = inference.pre_ns + inference.run_ns + inference.post_ns;
+        g->timing->ns[g->timing->count++] = ns;
+        g->timing->total_ns += ns;
+        return SW_OK;
+    }
     for (size_t i = 0; i < g->output_count; i++) {
         SW_TRY(compare(g, &g->outputs[i], &inference.outputs[i]));
     }
@@ -268,8 +286,9 @@ static sw_status as_model_fault(sw_status status, struct sw_error *err) {
 }
 
 static sw_status check_line(const struct sw_model *model, struct sw_clock *clock, struct sw_arena *arena,
-                            struct sw_str line, struct sw_error *err) {
-    struct golden g = {.model = model, .clock = clock, .arena = arena, .tolerance = TOLERANCE_DEFAULT, .err = err};
+                            struct sw_str line, struct timing *timing, struct sw_error *err) {
+    struct golden g = {
+        .model = model, .clock = clock, .arena = arena, .tolerance = TOLERANCE_DEFAULT, .timing = timing, .err = err};
     sw_status status = read_line(&g, line);
     return status ? as_model_fault(status, err) : run_line(&g);
 }
@@ -294,14 +313,14 @@ static sw_status next_line(FILE *file, struct sw_buf *line, bool *ret_more, stru
     return ferror(file) ? sw_fail(err, SW_E_IO, "%s", strerror(errno)) : SW_OK;
 }
 
-static sw_status check_file(const struct sw_model *model, struct sw_clock *clock, FILE *file, size_t *ret_count,
-                            size_t *ret_line, struct sw_error *err) {
+static sw_status check_file(const struct sw_model *model, struct sw_clock *clock, FILE *file, struct timing *timing,
+                            size_t *ret_count, size_t *ret_line, struct sw_error *err) {
     SW_CLEANUP(sw_buf_deinit) struct sw_buf line;
     SW_CLEANUP(sw_arena_deinit) struct sw_arena arena;
     sw_buf_init(&line, LINE_BYTES_MAX);
     sw_arena_init(&arena, ARENA_BYTES_MAX, ARENA_RETAIN);
     size_t count = 0;
-    for (*ret_line = 1;; ++*ret_line) {
+    for (*ret_line = 1; !timing || timing_goes_on(timing); ++*ret_line) {
         bool more;
         SW_TRY(next_line(file, &line, &more, err));
         if (!more) {
@@ -317,7 +336,7 @@ static sw_status check_file(const struct sw_model *model, struct sw_clock *clock
         if (++count > LINES_MAX) {
             return sw_fail(err, SW_E_MODEL_INVALID, "more than %d requests", LINES_MAX);
         }
-        SW_TRY(check_line(model, clock, &arena, text, err));
+        SW_TRY(check_line(model, clock, &arena, text, timing, err));
         sw_arena_reset(&arena);
     }
     if (count == 0) {
@@ -327,22 +346,44 @@ static sw_status check_file(const struct sw_model *model, struct sw_clock *clock
     return SW_OK;
 }
 
-sw_status sw_golden_check(const struct sw_model *model, struct sw_clock *clock, size_t *ret_count,
-                          struct sw_error *err) {
+static sw_status run_file(const struct sw_model *model, struct sw_clock *clock, struct timing *timing,
+                          size_t *ret_count, struct sw_error *err) {
     const char *path = model->bundle->golden_path;
-    if (!path) {
-        *ret_count = 0;
-        return SW_OK;
-    }
     FILE *file = fopen(path, "re");
     if (!file) {
         return sw_fail(err, errno == ENOENT ? SW_E_NOT_FOUND : SW_E_IO, "%s: %s", path, strerror(errno));
     }
     size_t line = 0;
-    sw_status status = check_file(model, clock, file, ret_count, &line, err);
+    sw_status status;
+    do {
+        rewind(file);
+        status = check_file(model, clock, file, timing, ret_count, &line, err);
+    } while (!status && timing && timing_goes_on(timing));
     fclose(file);
     if (status && err) {
         sw_error_prefix(err, "%s line %zu", path, line);
     }
     return status;
+}
+
+sw_status sw_golden_check(const struct sw_model *model, struct sw_clock *clock, size_t *ret_count,
+                          struct sw_error *err) {
+    if (!model->bundle->golden_path) {
+        *ret_count = 0;
+        return SW_OK;
+    }
+    return run_file(model, clock, NULL, ret_count, err);
+}
+
+sw_status sw_golden_time(const struct sw_model *model, struct sw_clock *clock, size_t count, uint64_t total_max_ns,
+                         uint64_t *ret_ns, size_t *ret_count, struct sw_error *err) {
+    struct timing timing = {.ns = ret_ns, .max = count, .total_max_ns = total_max_ns};
+    size_t lines;
+    SW_ASSERT(count > 0);
+    if (!model->bundle->golden_path) {
+        return sw_fail(err, SW_E_NOT_FOUND, "the bundle has no golden requests");
+    }
+    SW_TRY(run_file(model, clock, &timing, &lines, err));
+    *ret_count = timing.count;
+    return SW_OK;
 }

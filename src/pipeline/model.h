@@ -73,6 +73,12 @@ SW_MUST_CHECK sw_status sw_model_infer(const struct sw_model *model, struct sw_i
 SW_MUST_CHECK sw_status sw_golden_check(const struct sw_model *model, struct sw_clock *clock, size_t *ret_count,
                                         struct sw_error *err);
 
+/* Runs the golden requests, over and over, until it was `count` runs or they have taken total_max_ns, and gives the time of each:
+ * input step, engine, output steps. Answers are not compared. ret_ns: room for `count`. SW_E_NOT_FOUND: the bundle has none. */
+SW_MUST_CHECK sw_status sw_golden_time(const struct sw_model *model, struct sw_clock *clock, size_t count,
+                                       uint64_t total_max_ns, uint64_t *ret_ns, size_t *ret_count,
+                                       struct sw_error *err);
+
 /* Zero tensors (BYTES: empty strings) that fit the specs, free dimensions free_size: for warm-up and bench. One a spec,
  * in order; optional inputs included. */
 SW_MUST_CHECK sw_status sw_model_zero_inputs(const struct sw_tensor_specs *specs, int64_t free_size,

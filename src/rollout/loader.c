@@ -1,11 +1,13 @@
 /* The loader thread: the only one that loads and unloads models.
  *
- * It pops jobs. After each it also unloads the models whose last reference went on some request's thread; when it
- * sleeps meanwhile, the address of repository->wake in the queue wakes it; at most one is queued at a time.
+ * It pops jobs. After each it also unloads the models whose last reference went on some request's thread, and looks
+ * after managed models (evict.c); when it sleeps meanwhile, the address of repository->wake in the queue wakes it; at
+ * most one is queued at a time. Managed models are in follow.c; the rest of this file is about those from files and
+ * folders.
  *
  * A version, and the functions behind the transitions:
  *
- *   UNAVAILABLE --submit (repository.c)--> LOADING --load_version--> READY --run_unload--> UNLOADING
+ *   UNAVAILABLE --submit (jobs.c)--------> LOADING --load_version--> READY --run_unload--> UNLOADING
  *        ^                                    |                                               |
  *        +------------- load_version ---------+            finish_unload ---> UNAVAILABLE ----+
  *
@@ -15,48 +17,85 @@
 #include "base/thread.h"
 #include "rollout/repository_internal.h"
 
-static struct snapshot *set_state(struct sw_repository *repository, struct version *version, enum sw_model_state state,
-                                  struct sw_model *model, const char *reason) SW_MUST_CHECK;
+/* Under the control lock: changes a version and gives what this replaces. */
+static struct served *set_state(struct entry *entry, struct version *version, enum sw_model_state state,
+                                struct sw_model *model, const char *reason) SW_MUST_CHECK;
 
-/* Under the control lock: changes a version and gives the snapshot that this replaces. */
-static struct snapshot *set_state(struct sw_repository *repository, struct version *version, enum sw_model_state state,
-                                  struct sw_model *model, const char *reason) {
+static struct served *set_state(struct entry *entry, struct version *version, enum sw_model_state state,
+                                struct sw_model *model, const char *reason) {
     version->state = state;
     version->model = model;
     snprintf(version->reason, sizeof version->reason, "%s", reason);
-    return swap_snapshot(repository);
+    return publish(entry);
 }
 
-static struct version *find_version(const struct sw_repository *repository, struct sw_str name, int64_t number) {
-    struct entry *entry = sw_map_get(&repository->entries, name);
-    for (size_t i = 0; entry && i < entry->version_count; i++) {
-        if (entry->versions[i]->number == number) {
-            return entry->versions[i];
-        }
+/* ---- the end of a model ---- */
+
+static struct sw_str key_of(struct sw_model *const *model) {
+    return (struct sw_str){(const char *)model, sizeof *model};
+}
+
+void note_folder(struct sw_repository *repository, struct sw_model *model, char *folder) {
+    sw_map_put(&repository->folders, key_of(&model), folder);
+}
+
+void unload_model(struct sw_repository *repository, struct sw_model *model) {
+    SW_AUTO_FREE char *folder = sw_map_remove(&repository->folders, key_of(&model));
+    sw_model_unref(model);
+    repository->unloads++;
+    if (folder) {
+        repository->options.unfetch(repository->options.fetch_arg, folder);
     }
-    return NULL;
+}
+
+/* Under the control lock: the version of a model that has ended and is still UNLOADING because of it; NULL: none. */
+static struct version *find_left(const struct entry *entry, const struct sw_model *model, int64_t number) {
+    struct version *version = entry ? find_version(entry, number) : NULL;
+    /* Compared, not followed; no load ran since, so it is still this one. */
+    if (!version || version->leaving != model) {
+        return NULL;
+    }
+    version->leaving = NULL;
+    return version->state == SW_MODEL_UNLOADING ? version : NULL;
 }
 
 /* Unloads a model of which nobody else holds a reference, and shows its version as gone. */
 static void finish_unload(struct sw_repository *repository, struct sw_model *model) {
     SW_AUTO_FREE char *name = sw_xstrdup(model->name);
     int64_t number = model->version;
-    sw_model_unref(model);
-    struct snapshot *old = NULL;
+    unload_model(repository, model);
+    struct served *old = NULL;
     pthread_mutex_lock(&repository->control);
-    struct version *version = find_version(repository, sw_str_of(name), number);
-    if (version && version->leaving == model) { /* compared, not followed; no load ran since, so it is still this one */
-        version->leaving = NULL;
-        if (version->state == SW_MODEL_UNLOADING) {
-            old = set_state(repository, version, SW_MODEL_UNAVAILABLE, NULL, "unloaded");
-        }
+    struct entry *entry = sw_map_get(&repository->entries, sw_str_of(name));
+    struct version *version = find_left(entry, model, number), *gone = NULL;
+    if (version && entry->managed && !version->wanted) {
+        remove_version(entry, version);
+        gone = version;
+    } else if (version) {
+        set_unavailable(version, version->evicted ? EVICTED_REASON : "unloaded");
+    }
+    if (version) {
+        old = publish(entry);
     }
     pthread_mutex_unlock(&repository->control);
-    retire_snapshot(old);
+    retire_served(old);
+    if (gone) {
+        version_destroy(gone);
+    }
 }
 
-/* Gives up the repository's reference of a model that no snapshot holds any more. */
-static void let_go(struct sw_repository *repository, struct sw_model *model) {
+struct sw_model *take_out(struct version *version) {
+    struct sw_model *model = version->model;
+    if (model) {
+        version->model = NULL;
+        version->leaving = model;
+        version->state = SW_MODEL_UNLOADING;
+        version->reason[0] = '\0';
+    }
+    return model;
+}
+
+void let_go(struct sw_repository *repository, struct sw_model *model) {
     if (model && drop_reference(model)) {
         finish_unload(repository, model);
     }
@@ -102,10 +141,10 @@ static size_t remove_vanished(struct entry *entry, const struct scan *scan, stru
 }
 
 /* Under the control lock: new versions in, paths renewed, what does not serve yet becomes LOADING. */
-static void adopt_scanned(struct sw_repository *repository, struct entry *entry, const struct scan *scan) {
+static void adopt_scanned(struct entry *entry, const struct scan *scan) {
     for (size_t i = 0; i < scan->count; i++) {
         const struct scanned_version *s = &scan->items[i];
-        struct version *v = find_version(repository, sw_str_of(entry->name), s->number);
+        struct version *v = find_version(entry, s->number);
         if (v) {
             sw_free(v->path);
             v->path = sw_xstrdup(s->path);
@@ -124,31 +163,32 @@ static void merge_scan(struct sw_repository *repository, struct entry *entry, co
     SW_AUTO_FREE struct version **gone = sw_xcalloc(entry->version_count, sizeof *gone);
     pthread_mutex_lock(&repository->control);
     size_t removed = remove_vanished(entry, scan, gone);
-    adopt_scanned(repository, entry, scan);
-    struct snapshot *old = swap_snapshot(repository);
+    adopt_scanned(entry, scan);
+    struct served *old = publish(entry);
     pthread_mutex_unlock(&repository->control);
-    retire_snapshot(old);
+    retire_served(old);
     for (size_t i = 0; i < removed; i++) {
-        let_go(repository, gone[i]->model);
+        let_go(repository, take_out(gone[i]));
         version_destroy(gone[i]);
     }
 }
 
 /* A version could not be loaded: one that serves goes on serving; the reason is shown either way. */
-static void note_failure(struct sw_repository *repository, struct version *version, const struct sw_error *why) {
+static void note_failure(struct sw_repository *repository, struct entry *entry, struct version *version,
+                         const struct sw_error *why) {
     char reason[SW_ERROR_MESSAGE_MAX];
     pthread_mutex_lock(&repository->control);
     bool serving = version->state == SW_MODEL_READY;
     int n = snprintf(reason, sizeof reason, "%s%s", serving ? "still serving the old one, its reload failed: " : "",
                      why->message);
     SW_ASSERT(n >= 0);
-    struct snapshot *old = set_state(repository, version, serving ? SW_MODEL_READY : SW_MODEL_UNAVAILABLE,
-                                     version->model, reason);
+    struct served *old = set_state(entry, version, serving ? SW_MODEL_READY : SW_MODEL_UNAVAILABLE, version->model,
+                                   reason);
     pthread_mutex_unlock(&repository->control);
-    retire_snapshot(old);
+    retire_served(old);
 }
 
-static sw_status load_version(struct sw_repository *repository, const struct entry *entry, struct version *version,
+static sw_status load_version(struct sw_repository *repository, struct entry *entry, struct version *version,
                               struct sw_error *err) {
     struct sw_model *model = NULL, *before;
     sw_status status = atomic_load(&repository->stopping)
@@ -156,7 +196,7 @@ static sw_status load_version(struct sw_repository *repository, const struct ent
                            : sw_model_load(version->path, entry->name, version->number, &repository->options.model,
                                            &model, err);
     if (status) {
-        note_failure(repository, version, err);
+        note_failure(repository, entry, version, err);
         return status;
     }
     if (repository->options.on_ready) {
@@ -164,9 +204,9 @@ static sw_status load_version(struct sw_repository *repository, const struct ent
     }
     pthread_mutex_lock(&repository->control);
     before = version->model;
-    struct snapshot *old = set_state(repository, version, SW_MODEL_READY, model, "");
+    struct served *old = set_state(entry, version, SW_MODEL_READY, model, "");
     pthread_mutex_unlock(&repository->control);
-    retire_snapshot(old);
+    retire_served(old);
     let_go(repository, before);
     return SW_OK;
 }
@@ -190,7 +230,7 @@ static sw_status run_load(struct sw_repository *repository, struct entry *entry,
     sw_status status = rescan(repository, entry, &scan, err);
     if (status) {
         for (size_t i = 0; i < entry->version_count; i++) {
-            note_failure(repository, entry->versions[i], err);
+            note_failure(repository, entry, entry->versions[i], err);
         }
         return status;
     }
@@ -217,18 +257,11 @@ static void run_unload(struct sw_repository *repository, struct entry *entry) {
     SW_AUTO_FREE struct sw_model **models = sw_xcalloc(entry->version_count, sizeof(struct sw_model *));
     pthread_mutex_lock(&repository->control);
     for (size_t i = 0; i < entry->version_count; i++) {
-        struct version *v = entry->versions[i];
-        models[i] = v->model;
-        v->model = NULL;
-        if (models[i]) {
-            v->leaving = models[i];
-            v->state = SW_MODEL_UNLOADING;
-            v->reason[0] = '\0';
-        }
+        models[i] = take_out(entry->versions[i]);
     }
-    struct snapshot *old = swap_snapshot(repository);
+    struct served *old = publish(entry);
     pthread_mutex_unlock(&repository->control);
-    retire_snapshot(old);
+    retire_served(old);
     for (size_t i = 0; i < entry->version_count; i++) {
         let_go(repository, models[i]);
     }
@@ -236,23 +269,52 @@ static void run_unload(struct sw_repository *repository, struct entry *entry) {
 
 /* ---- the thread ---- */
 
+/* What a job for a deleted model gives: it is as gone as it was to be, or cannot be loaded. */
+static sw_status refuse_gone(const struct job *job, struct sw_error *err) {
+    return job->kind == JOB_FOLLOW ? SW_OK : sw_fail(err, SW_E_NOT_FOUND, "model '%s' was deleted", job->entry->name);
+}
+
+static sw_status do_job(struct sw_repository *repository, const struct job *job, struct sw_error *err) {
+    struct entry *entry = job->entry;
+    if (atomic_load(&repository->stopping)) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "the server is shutting down");
+    }
+    if (!entry) {
+        return SW_OK;
+    }
+    if (entry->gone) {
+        return refuse_gone(job, err);
+    }
+    sw_status status = SW_OK;
+    uint64_t changes = repository->loads + repository->unloads;
+    if (job->kind == JOB_UNLOAD) {
+        run_unload(repository, entry);
+    } else {
+        status = entry->managed ? run_follow(repository, entry, err) : run_load(repository, entry, err);
+        pthread_mutex_lock(&repository->control);
+        entry->settled = true;
+        pthread_mutex_unlock(&repository->control);
+    }
+    if (!entry->managed || repository->loads + repository->unloads != changes) {
+        sw_memory_trim(); /* what loading itself used, and the model replaced */
+    }
+    return status;
+}
+
 static void run_job(struct sw_repository *repository, struct job *job) {
     struct sw_error err = {0};
-    sw_status status = SW_OK;
-    if (atomic_load(&repository->stopping)) {
-        status = sw_fail(&err, SW_E_UNAVAILABLE, "the server is shutting down");
-    } else if (job->kind == JOB_LOAD) {
-        status = run_load(repository, job->entry, &err);
-        pthread_mutex_lock(&repository->control);
-        job->entry->settled = true;
-        pthread_mutex_unlock(&repository->control);
-        sw_memory_trim(); /* what loading itself used, and the model replaced */
-    } else {
-        run_unload(repository, job->entry);
-        sw_memory_trim();
-    }
+    /* Passed through once: whoever queued the job marks its entry under this lock. */
+    pthread_mutex_lock(&repository->control);
+    pthread_mutex_unlock(&repository->control);
+    sw_status status = do_job(repository, job, &err);
     if (job->done) {
         job->done(job->arg, status, &err);
+    }
+    pthread_mutex_lock(&repository->control);
+    bool last = job->entry && --job->entry->jobs == 0 && job->entry->gone;
+    pthread_mutex_unlock(&repository->control);
+    if (last) {
+        entry_destroy(job->entry);
     }
     sw_free(job);
 }
@@ -273,6 +335,7 @@ void *loader_run(void *arg) {
         } else {
             run_job(repository, item);
         }
+        loader_look_after_managed(repository);
         loader_drain_retired(repository);
     }
     return NULL;

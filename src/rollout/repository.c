@@ -9,7 +9,7 @@
 #include "base/thread.h"
 #include "rollout/repository_internal.h"
 
-enum { JOBS_MAX = 4096, LOADER_NICE = 10 };
+enum { LOADER_NICE = 10 };
 
 const char *sw_model_state_name(enum sw_model_state state) {
     static const char *const names[] = {"UNAVAILABLE", "LOADING", "READY", "UNLOADING"};
@@ -23,8 +23,11 @@ sw_status sw_repository_create(const struct sw_repository_options *options, stru
                                struct sw_error *err) {
     struct sw_repository *repository = SW_NEW(struct sw_repository);
     repository->options = *options;
+    repository->next_expiry_ns = UINT64_MAX;
+    atomic_init(&repository->tick, 1);
     pthread_mutex_init(&repository->control, NULL);
     sw_map_init(&repository->entries);
+    sw_map_init(&repository->folders);
     atomic_store(&repository->snapshot, snapshot_create(&repository->entries));
     repository->jobs = sw_queue_create(JOBS_MAX + 1); /* and a place for &wake */
     sw_status status = sw_thread_start(&repository->loader, "sw-loader", LOADER_NICE, loader_run, repository, err);
@@ -39,24 +42,20 @@ sw_status sw_repository_create(const struct sw_repository_options *options, stru
     return SW_OK;
 }
 
-void version_destroy(struct version *version) {
-    sw_free(version->path);
-    sw_free(version);
+struct sw_clock *clock_of(const struct sw_repository *repository) {
+    return repository->options.clock ? repository->options.clock : sw_clock_system();
 }
 
-static void entry_destroy(struct entry *entry) {
+static void end_entry(struct sw_repository *repository, struct entry *entry) {
     for (size_t i = 0; i < entry->version_count; i++) {
         struct sw_model *model = entry->versions[i]->model;
+        entry->versions[i]->model = NULL;
         if (model) {
             SW_ASSERT(atomic_load(&model->references) == 1); /* no request is running */
-            sw_model_unref(model);
+            unload_model(repository, model);
         }
-        version_destroy(entry->versions[i]);
     }
-    sw_free(entry->versions);
-    sw_free(entry->name);
-    sw_free(entry->path);
-    sw_free(entry);
+    entry_destroy(entry);
 }
 
 void sw_repository_destroy(struct sw_repository *repository) {
@@ -71,34 +70,36 @@ void sw_repository_destroy(struct sw_repository *repository) {
     snapshot_destroy(atomic_load(&repository->snapshot));
     const struct sw_map_entry *e;
     for (size_t i = 0; (e = sw_map_next(&repository->entries, &i));) {
-        entry_destroy(e->value);
+        end_entry(repository, e->value);
     }
     sw_map_deinit(&repository->entries);
+    sw_map_deinit(&repository->folders);
     sw_queue_destroy(repository->jobs);
     pthread_mutex_destroy(&repository->control);
     sw_free(repository);
 }
 
-/* ---- the snapshot ---- */
+/* ---- the request path ---- */
 
-struct snapshot *swap_snapshot(struct sw_repository *repository) {
-    /* Sequentially consistent, as the load in acquire: together with the epoch's own it makes sure that a reader either
-     * sees the new snapshot or is seen by sw_epoch_wait. */
-    return atomic_exchange(&repository->snapshot, snapshot_create(&repository->entries));
-}
-
-void retire_snapshot(struct snapshot *snapshot) {
-    if (snapshot) {
-        sw_epoch_wait();
-        snapshot_destroy(snapshot);
+void wake_loader(struct sw_repository *repository) {
+    if (!atomic_exchange(&repository->wake_queued, true)) {
+        /* There is room, submit leaves it. Refused only when closed: then nothing needs to be done any more, or the
+         * destroyer does it. */
+        (void)sw_queue_push(repository->jobs, &repository->wake);
     }
 }
 
 sw_status sw_repository_acquire(struct sw_repository *repository, struct sw_str name, struct sw_str version,
                                 struct sw_model **ret, struct sw_error *err) {
+    bool asked = false;
+    uint64_t tick = atomic_load_explicit(&repository->tick, memory_order_relaxed);
     sw_epoch_enter();
-    sw_status status = snapshot_acquire(atomic_load(&repository->snapshot), name, version, ret, err);
+    sw_status status = snapshot_acquire(atomic_load(&repository->snapshot), tick, name, version, ret, &asked, err);
     sw_epoch_leave();
+    if (SW_UNLIKELY(asked)) {
+        atomic_store(&repository->asked, true);
+        wake_loader(repository);
+    }
     return status;
 }
 
@@ -121,31 +122,10 @@ void sw_repository_release(struct sw_repository *repository, struct sw_model *mo
         model->retired_next = head;
     } while (!atomic_compare_exchange_weak_explicit(&repository->retired, &head, model, memory_order_release,
                                                     memory_order_relaxed));
-    if (!atomic_exchange(&repository->wake_queued, true)) {
-        /* There is room, submit leaves it. Refused only when closed: then the destroyer unloads. */
-        (void)sw_queue_push(repository->jobs, &repository->wake);
-    }
+    wake_loader(repository);
 }
 
 /* ---- known models ---- */
-
-struct version *add_version(struct entry *entry, int64_t number, char *path) {
-    struct version *version = SW_NEW(struct version);
-    version->number = number;
-    version->path = path;
-    entry->versions = sw_xrealloc(entry->versions, (entry->version_count + 1) * sizeof *entry->versions);
-    size_t at = entry->version_count++;
-    for (; at > 0 && entry->versions[at - 1]->number > number; at--) {
-        entry->versions[at] = entry->versions[at - 1];
-    }
-    entry->versions[at] = version;
-    return version;
-}
-
-static void set_unavailable(struct version *version, const char *reason) {
-    version->state = SW_MODEL_UNAVAILABLE;
-    snprintf(version->reason, sizeof version->reason, "%s", reason);
-}
 
 /* Takes the entry over: known from now on, or, when another has its name, destroyed. */
 static sw_status add_entry(struct sw_repository *repository, struct entry *entry, const char **ret_name,
@@ -155,9 +135,10 @@ static sw_status add_entry(struct sw_repository *repository, struct entry *entry
     struct snapshot *old = NULL;
     sw_status status = SW_OK;
     if (other) {
-        status = sw_fail(err, SW_E_CONFLICT, "two models are called '%s': %s and %s", entry->name, other->path,
-                         entry->path);
+        status = sw_fail(err, SW_E_CONFLICT, "two models are called '%s': %s and %s", entry->name,
+                         other->managed ? "the registry's" : other->path, entry->path);
     } else {
+        atomic_store(&entry->served, served_create(entry));
         sw_map_put(&repository->entries, sw_str_of(entry->name), entry);
         old = swap_snapshot(repository);
     }
@@ -175,9 +156,7 @@ sw_status sw_repository_add(struct sw_repository *repository, const char *path, 
                             struct sw_error *err) {
     struct scan scan;
     SW_TRY(scan_path(&repository->options.model, path, &scan, err));
-    struct entry *entry = SW_NEW(struct entry);
-    entry->name = sw_xstrdup(scan.name);
-    entry->path = sw_xstrdup(path);
+    struct entry *entry = entry_create(scan.name, path);
     for (size_t i = 0; i < scan.count; i++) {
         const struct scanned_version *s = &scan.items[i];
         set_unavailable(add_version(entry, s->number, sw_xstrdup(s->path)),
@@ -193,9 +172,8 @@ static sw_status add_broken(struct sw_repository *repository, const char *path, 
     struct sw_str name = sw_path_base(sw_str_of(path));
     const char *ending = sw_path_is_dir(path) ? NULL : memrchr(name.data, '.', name.len);
     name.len = ending && ending > name.data ? (size_t)(ending - name.data) : name.len;
-    struct entry *entry = SW_NEW(struct entry);
-    entry->name = sw_xstrndup(name.data, name.len);
-    entry->path = sw_xstrdup(path);
+    SW_AUTO_FREE char *own = sw_xstrndup(name.data, name.len);
+    struct entry *entry = entry_create(own, path);
     set_unavailable(add_version(entry, 1, sw_xstrdup(path)), why->message);
     return add_entry(repository, entry, NULL, err);
 }
@@ -256,105 +234,65 @@ sw_status sw_repository_add_directory(struct sw_repository *repository, const ch
     return first;
 }
 
-/* ---- jobs ---- */
+/* ---- looking ---- */
 
-static sw_status submit(struct sw_repository *repository, enum job_kind kind, struct sw_str name,
-                        sw_repository_done *done, void *arg, struct sw_error *err) {
-    struct job *job = sw_malloc(sizeof *job);
-    if (!job) {
-        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
+/* What requests without a version get: 0: none. */
+static int64_t live_number(const struct entry *entry) {
+    if (entry->managed) {
+        return entry->managed->live;
     }
-    pthread_mutex_lock(&repository->control);
-    struct entry *entry = sw_map_get(&repository->entries, name);
-    *job = (struct job){kind, entry, done, arg};
-    /* The lock is held over the push, so that the loader cannot finish the job before it is marked. */
-    bool queued = entry && sw_queue_len(repository->jobs) < JOBS_MAX && sw_queue_push(repository->jobs, job);
-    if (queued) {
-        entry->wanted = kind == JOB_LOAD;
-        for (size_t i = 0; i < entry->version_count && kind == JOB_LOAD; i++) {
-            if (entry->versions[i]->state == SW_MODEL_UNAVAILABLE) {
-                entry->versions[i]->state = SW_MODEL_LOADING;
-                entry->versions[i]->reason[0] = '\0';
-            }
+    for (size_t i = entry->version_count; i > 0; i--) {
+        if (entry->versions[i - 1]->model) {
+            return entry->versions[i - 1]->number;
         }
     }
-    pthread_mutex_unlock(&repository->control);
-    if (queued) {
-        return SW_OK;
+    return 0;
+}
+
+static void each_version(const struct entry *entry, void (*fn)(void *arg, const struct sw_repository_row *row),
+                         void *arg) {
+    int64_t live = live_number(entry);
+    for (size_t i = 0; i < entry->version_count; i++) {
+        const struct version *v = entry->versions[i];
+        struct sw_repository_row row = {
+            .name = entry->name,
+            .version = v->number,
+            .state = v->state,
+            .reason = v->reason,
+            .model = v->model,
+            .live = v->number == live,
+            .managed = entry->managed != NULL,
+            .bytes = v->bytes,
+        };
+        fn(arg, &row);
     }
-    sw_free(job);
-    return entry ? sw_fail(err, SW_E_TOO_MANY_REQUESTS, "%d loads and unloads wait already", JOBS_MAX)
-                 : sw_fail(err, SW_E_NOT_FOUND, "model '" SW_STR_FMT "' is not known", SW_STR_ARG(name));
 }
-
-sw_status sw_repository_load(struct sw_repository *repository, struct sw_str name, sw_repository_done *done, void *arg,
-                             struct sw_error *err) {
-    return submit(repository, JOB_LOAD, name, done, arg, err);
-}
-
-sw_status sw_repository_unload(struct sw_repository *repository, struct sw_str name, sw_repository_done *done,
-                               void *arg, struct sw_error *err) {
-    return submit(repository, JOB_UNLOAD, name, done, arg, err);
-}
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t done_changed;
-    bool done;
-    sw_status status;
-    struct sw_error *err;
-};
-
-static void wake_waiter(void *arg, sw_status status, const struct sw_error *err) {
-    struct waiter *waiter = arg;
-    pthread_mutex_lock(&waiter->lock);
-    waiter->done = true;
-    waiter->status = status;
-    if (status && waiter->err) {
-        *waiter->err = *err;
-    }
-    pthread_cond_signal(&waiter->done_changed); /* inside: the waiter's stack is gone once the lock is free */
-    pthread_mutex_unlock(&waiter->lock);
-}
-
-static sw_status submit_wait(struct sw_repository *repository, enum job_kind kind, struct sw_str name,
-                             struct sw_error *err) {
-    SW_ASSERT(!pthread_equal(pthread_self(), repository->loader));
-    struct waiter waiter = {.lock = PTHREAD_MUTEX_INITIALIZER, .done_changed = PTHREAD_COND_INITIALIZER, .err = err};
-    SW_TRY(submit(repository, kind, name, wake_waiter, &waiter, err));
-    pthread_mutex_lock(&waiter.lock);
-    while (!waiter.done) {
-        pthread_cond_wait(&waiter.done_changed, &waiter.lock);
-    }
-    pthread_mutex_unlock(&waiter.lock);
-    pthread_cond_destroy(&waiter.done_changed);
-    pthread_mutex_destroy(&waiter.lock);
-    return waiter.status;
-}
-
-sw_status sw_repository_load_wait(struct sw_repository *repository, struct sw_str name, struct sw_error *err) {
-    return submit_wait(repository, JOB_LOAD, name, err);
-}
-
-sw_status sw_repository_unload_wait(struct sw_repository *repository, struct sw_str name, struct sw_error *err) {
-    return submit_wait(repository, JOB_UNLOAD, name, err);
-}
-
-/* ---- looking ---- */
 
 void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, const struct sw_repository_row *row),
                         void *arg) {
     pthread_mutex_lock(&repository->control);
     const struct sw_map_entry *e;
     for (size_t i = 0; (e = sw_map_next(&repository->entries, &i));) {
-        const struct entry *entry = e->value;
-        for (size_t j = 0; j < entry->version_count; j++) {
-            const struct version *v = entry->versions[j];
-            struct sw_repository_row row = {entry->name, v->number, v->state, v->reason, v->model};
-            fn(arg, &row);
-        }
+        each_version(e->value, fn, arg);
     }
     pthread_mutex_unlock(&repository->control);
+}
+
+uint64_t sw_repository_tick(struct sw_repository *repository) {
+    uint64_t now = sw_now_ns(clock_of(repository));
+    atomic_fetch_add_explicit(&repository->tick, 1, memory_order_relaxed);
+    pthread_mutex_lock(&repository->control);
+    bool due = repository->next_expiry_ns <= now;
+    if (due) {
+        repository->next_expiry_ns = UINT64_MAX; /* the loader sets it anew */
+    }
+    uint64_t next = repository->next_expiry_ns;
+    pthread_mutex_unlock(&repository->control);
+    if (due) {
+        atomic_store(&repository->expired, true);
+        wake_loader(repository);
+    }
+    return next;
 }
 
 void sw_repository_yield_to_requests(struct sw_repository *repository) {
@@ -367,7 +305,7 @@ bool sw_repository_ready(struct sw_repository *repository) {
     const struct sw_map_entry *e;
     for (size_t i = 0; ready && (e = sw_map_next(&repository->entries, &i));) {
         const struct entry *entry = e->value;
-        ready = !entry->wanted || entry->settled;
+        ready = !entry->wanted || entry->settled || entry->managed;
     }
     pthread_mutex_unlock(&repository->control);
     return ready;

@@ -81,10 +81,8 @@ static sw_status only_model_file(const struct sw_model_options *options, const c
     return SW_OK;
 }
 
-/* What sw_bundle_load takes for this folder: itself, or the bare model file in it. *ret_named: does a bundle.yaml name
- * the model? */
-static sw_status resolve_folder(const struct sw_model_options *options, const char *dir, char **ret, bool *ret_named,
-                                struct sw_error *err) {
+sw_status scan_folder(const struct sw_model_options *options, const char *dir, char **ret, bool *ret_named,
+                      struct sw_error *err) {
     char *yaml = sw_path_join(dir, "bundle.yaml"), *onnx = sw_path_join(dir, "model.onnx");
     sw_status status = SW_OK;
     *ret_named = sw_path_is_file(yaml);
@@ -177,7 +175,7 @@ static sw_status scan_numbered(const struct sw_model_options *options, const cha
         char *version_dir = sw_path_join(dir, own), *path = NULL;
         bool named = false;
         struct sw_error reason = {0};
-        sw_status status = resolve_folder(options, version_dir, &path, &named, &reason);
+        sw_status status = scan_folder(options, version_dir, &path, &named, &reason);
         if (status) {
             scan->items[scan->count++] = (struct scanned_version){
                 .number = numbers[i], .path = version_dir, .broken = true, .reason = reason};
@@ -197,7 +195,7 @@ static sw_status scan_single(const struct sw_model_options *options, const char 
     }
     char *resolved;
     bool named;
-    SW_TRY(resolve_folder(options, path, &resolved, &named, err));
+    SW_TRY(scan_folder(options, path, &resolved, &named, err));
     SW_AUTO_FREE char *folder = named ? NULL : folder_name(path);
     return add_scanned(scan, 1, resolved, folder, NULL, err);
 }

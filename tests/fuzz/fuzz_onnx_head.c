@@ -6,15 +6,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    FILE *file = size ? fmemopen((void *)(uintptr_t)data, size, "rb") : NULL;
-    if (file) {
-        struct onnx_head head;
-        onnx_head_read(file, &head);
-        fclose(file);
-        SW_ASSERT(head.opset_count <= ONNX_OPSETS_MAX);
-        SW_ASSERT(memchr(head.shapeless_input, 0, sizeof head.shapeless_input));
-        SW_ASSERT(memchr(head.producer_version, 0, sizeof head.producer_version));
-    }
+    struct onnx_head head;
+    struct sw_wire wire;
+    sw_wire_init_memory(&wire, data, size);
+    onnx_head_read(&wire, &head);
+    SW_ASSERT(head.opset_count <= ONNX_OPSETS_MAX);
+    SW_ASSERT(memchr(head.shapeless_input, 0, sizeof head.shapeless_input));
+    SW_ASSERT(memchr(head.producer_version, 0, sizeof head.producer_version));
     char *message = sw_xstrndup((const char *)data, size), text[300];
     ort_reason_clean(message, text, sizeof text);
     SW_ASSERT(strlen(text) <= strlen(message));

@@ -331,6 +331,26 @@ def test_setup_failure_of_apt_is_reported(machine):
     assert done.returncode == 3 and "apt-get could not install: meson" in done.stderr
 
 
+def test_setup_installs_postgresql_without_a_cluster(machine):
+    config = machine.folder / "config"
+    for tool in ("install", "rm", "apt-get"):
+        machine.command(tool, f'[ "{tool}" != install ] || cat >"{config}"')
+    done = machine.run(SETUP, "--install", "postgresql", "meson")
+    assert done.returncode == 0, done.stderr
+    assert config.read_text() == "create_main_cluster = false\n"
+    file = "/etc/postgresql-common/createcluster.d/slipway-setup.conf"
+    calls = [call for call in machine.called() if call.split()[0] in ("install", "rm", "apt-get")]
+    assert [call.split()[0] for call in calls] == ["apt-get", "install", "apt-get", "rm"]
+    assert calls[1].endswith(file) and calls[3] == f"rm -f {file}"
+
+
+def test_setup_takes_the_cluster_setting_back_when_apt_fails(machine):
+    machine.command("install", "cat >/dev/null")
+    machine.command("rm", "true")
+    assert machine.run(SETUP, "--install", "postgresql").returncode == 3
+    assert machine.called("rm")
+
+
 def test_setup_refuses_an_unknown_tier(machine):
     done = machine.run(SETUP, "nonsense")
     assert done.returncode == 2 and "no tier nonsense" in done.stderr

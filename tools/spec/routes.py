@@ -14,11 +14,13 @@ import tomllib
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 STATUS_TEXT = {
-    200: "OK", 400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found", 409: "Conflict",
-    413: "Body too large", 415: "Unsupported media type", 422: "Unprocessable content", 429: "Too many requests",
+    200: "OK", 201: "Created", 204: "Done", 206: "A part of it", 304: "Not modified", 400: "Bad request",
+    401: "Unauthorized", 403: "Forbidden", 404: "Not found", 409: "Conflict", 413: "Body too large",
+    415: "Unsupported media type", 416: "No such range", 422: "Unprocessable content", 429: "Too many requests",
     500: "Inference failed or internal error", 501: "Not implemented", 503: "Not ready or shutting down",
-    504: "Deadline exceeded",
+    504: "Deadline exceeded", 507: "Disk full",
 }
+NO_BODY = "none"  # instead of a schema
 
 
 def fail(message):
@@ -62,7 +64,7 @@ def check(route, schemas, parameters):
         if not route.get(key):
             fail(f"{where}: {key} is missing")
     unknown = set(route) - {"method", "path", "handler", "group", "summary", "description", "query", "request",
-                            "responses", "errors", "error_shape", "large_body"}
+                            "responses", "errors", "error_shape", "large_body", "stream"}
     if unknown:
         fail(f"{where}: unknown keys {sorted(unknown)}")
     if route["method"] not in METHODS:
@@ -74,7 +76,7 @@ def check(route, schemas, parameters):
     if "request" in route:
         names.append(route["request"]["schema"])
     for name in names:
-        if name not in schemas and name != "binary" and not name.startswith("text:"):
+        if name not in schemas and name not in ("binary", NO_BODY) and not name.startswith("text:"):
             fail(f"{where}: unknown schema {name}")
     if route.get("error_shape", "native") not in ("native", "oip"):
         fail(f"{where}: unknown error_shape")
@@ -85,7 +87,12 @@ def as_list(value):
 
 
 def path_parameters(route):
-    return re.findall(r"{(\w+)}", route["path"])
+    return re.findall(r"{(\w+)\*?}", route["path"])
+
+
+def template(route):
+    """The path as OpenAPI writes it, which knows no {rest*}."""
+    return route["path"].replace("*}", "}")
 
 
 def error_schema(route):
@@ -98,6 +105,7 @@ def header(routes, *_):
     lines = ["/* Generated from spec/routes.toml; do not edit. */", "#ifndef SW_SPEC_ROUTES_H",
              "#define SW_SPEC_ROUTES_H", "", '#include "http/http.h"', ""]
     lines += [f"sw_http_handler {handler};" for handler in sorted({r["handler"] for r in routes})]
+    lines += [f"sw_http_stream {stream};" for stream in sorted({r["stream"] for r in routes if "stream" in r})]
     lines += ["", f"enum {{ SW_API_ROUTE_COUNT = {len(routes)} }};", "", "#endif", ""]
     return "\n".join(lines)
 
@@ -108,7 +116,8 @@ def source(routes, *_):
     for index, route in enumerate(routes):
         shape = "SW_ERROR_" + route.get("error_shape", "native").upper()
         large = "true" if route.get("large_body") else "false"
-        fields = [f"SW_HTTP_{route['method']}", f"\"{route['path']}\"", route["handler"], shape, str(index), large]
+        fields = [f"SW_HTTP_{route['method']}", f"\"{route['path']}\"", route["handler"], shape, str(index), large,
+                  route.get("stream", "NULL")]
         lines.append("    {" + ", ".join(fields) + "},")
     lines += ["};", "", "const size_t sw_api_route_count = SW_API_ROUTE_COUNT;", ""]
     return "\n".join(lines)
@@ -125,7 +134,7 @@ def content(schema):
 
 
 def operation_id(route):
-    words = re.findall(r"\w+", route["path"].replace("{", "by_")) or ["root"]
+    words = re.findall(r"\w+", template(route).replace("{", "by_")) or ["root"]
     return "_".join([route["method"].lower()] + words)
 
 
@@ -145,6 +154,8 @@ def operation(route, parameters):
         op["description"] = route["description"]
     params = [{"name": n, "in": "path", "required": True, "description": parameters[n]["description"],
                "schema": parameters[n]["schema"]} for n in path_parameters(route)]
+    if route["path"].endswith("*}"):
+        params[-1]["x-slashes"] = True  # takes the rest of the path; OpenAPI has no word for it
     params += [{"name": q["name"], "in": "query", "description": q["description"], "schema": {"type": "string"}}
                for q in route.get("query", [])]
     if params:
@@ -153,8 +164,9 @@ def operation(route, parameters):
         op["requestBody"] = request_body(route["request"])
     op["responses"] = {}
     for status, schemas in route["responses"].items():
-        op["responses"][str(status)] = {"description": STATUS_TEXT[int(status)],
-                                        "content": dict(content(s) for s in as_list(schemas))}
+        op["responses"][str(status)] = {"description": STATUS_TEXT[int(status)]}
+        if schemas != NO_BODY:
+            op["responses"][str(status)]["content"] = dict(content(s) for s in as_list(schemas))
     error = {"application/json": {"schema": {"$ref": f"#/components/schemas/{error_schema(route)}"}}}
     for status in route.get("errors", []):
         op["responses"].setdefault(str(status), {"description": STATUS_TEXT[status], "content": error})
@@ -165,7 +177,7 @@ def operation(route, parameters):
 def document(routes, parameters, schemas, version):
     paths = {}
     for route in routes:
-        paths.setdefault(route["path"], {})[route["method"].lower()] = operation(route, parameters)
+        paths.setdefault(template(route), {})[route["method"].lower()] = operation(route, parameters)
     groups = list(dict.fromkeys(r["group"] for r in routes))
     return {
         "openapi": "3.1.0",
@@ -214,8 +226,9 @@ def doc_route(route, parameters):
     for status, schemas in route["responses"].items():
         bodies = []
         for s in as_list(schemas):
-            known = not (s.startswith("text:") or s == "binary")
-            bodies.append(f"[`{s}`](#{s.lower()})" if known else f"`{content(s)[0]}`")
+            known = not (s.startswith("text:") or s in ("binary", NO_BODY))
+            other = "none" if s == NO_BODY else f"`{content(s)[0]}`"
+            bodies.append(f"[`{s}`](#{s.lower()})" if known else other)
         lines.append(f"| {status} | {' or '.join(bodies)} |")
     name = error_schema(route)
     for status in route.get("errors", []):

@@ -319,15 +319,16 @@ static sw_status check_file(const char *path, struct onnx_head *ret_head, struct
     }
     struct stat info;
     bool known = fstat(fd, &info) == 0;
-    FILE *file = known && S_ISREG(info.st_mode) ? fdopen(fd, "r") : NULL;
-    if (!file) {
-        sw_status status = known && !S_ISREG(info.st_mode) ? sw_fail(err, SW_E_IO, "not a regular file")
-                                                           : sw_fail(err, SW_E_IO, "%s", strerror(errno));
+    if (!known || !S_ISREG(info.st_mode)) {
+        sw_status status = known ? sw_fail(err, SW_E_IO, "not a regular file")
+                                 : sw_fail(err, SW_E_IO, "%s", strerror(errno));
         close(fd);
         return status;
     }
-    onnx_head_read(file, ret_head);
-    fclose(file);
+    struct sw_wire wire;
+    sw_wire_init_fd(&wire, fd, (uint64_t)info.st_size);
+    onnx_head_read(&wire, ret_head);
+    close(fd);
     if (info.st_size == 0) {
         return sw_fail(err, SW_E_MODEL_INVALID, "the file is empty");
     }

@@ -1,11 +1,5 @@
-/* See onnx_head.h. Field numbers are those of the ONNX format: ModelProto, GraphProto, ValueInfoProto, TypeProto.
- *
- * Invariant: a walker never reads at or beyond the end of the message it is in, and messages only nest inward. */
+/* See onnx_head.h. Field numbers are those of the ONNX format: ModelProto, GraphProto, ValueInfoProto, TypeProto. */
 #include "engine/ort/onnx_head.h"
-
-#include <string.h>
-
-enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
 enum {
     MODEL_IR_VERSION = 1,
@@ -21,94 +15,15 @@ enum {
     TENSOR_SHAPE = 2
 };
 
-struct walker {
-    FILE *file;
-    uint64_t at;
-    bool broken;
-};
-
-struct field {
-    uint32_t number;
-    uint32_t wire;
-    uint64_t value; /* of a varint; the end of a message or string */
-};
-
-static uint64_t read_varint(struct walker *w, uint64_t end) {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        int c = w->at < end ? getc_unlocked(w->file) : EOF;
-        if (c == EOF) {
-            break;
-        }
-        w->at++;
-        value |= (uint64_t)(c & 0x7f) << shift;
-        if (!(c & 0x80)) {
-            return value;
-        }
-    }
-    w->broken = true;
-    return 0;
-}
-
-static void skip_to(struct walker *w, uint64_t target) {
-    if (target != w->at && fseeko(w->file, (off_t)target, SEEK_SET) != 0) {
-        w->broken = true;
-    }
-    w->at = target;
-}
-
-/* The next field of the message that ends at `end`; false at its end or when it is malformed. A field of bytes is left
- * unread: the caller walks into it or skips to its end. */
-static bool next_field(struct walker *w, uint64_t end, struct field *ret) {
-    if (w->broken || w->at >= end) {
-        return false;
-    }
-    uint64_t tag = read_varint(w, end);
-    *ret = (struct field){.number = (uint32_t)(tag >> 3), .wire = (uint32_t)(tag & 7)};
-    uint64_t size = 0;
-    switch (ret->wire) {
-    case WIRE_VARINT: ret->value = read_varint(w, end); return !w->broken;
-    case WIRE_FIXED64: size = 8; break;
-    case WIRE_FIXED32: size = 4; break;
-    case WIRE_BYTES: size = read_varint(w, end); break;
-    default: w->broken = true;
-    }
-    if (w->broken || ret->number == 0 || size > end - w->at) {
-        w->broken = true;
-        return false;
-    }
-    ret->value = w->at + size;
-    if (ret->wire != WIRE_BYTES) {
-        skip_to(w, ret->value);
-    }
-    return true;
-}
-
-/* Copies the string field, cut to the size; a string with a NUL inside reads as what stands before it. */
-static void read_string(struct walker *w, const struct field *field, char *ret, size_t size) {
-    uint64_t length = field->value - w->at;
-    size_t n = length < size ? (size_t)length : size - 1;
-    size_t got = fread(ret, 1, n, w->file);
-    ret[got] = '\0';
-    w->at += got;
-    if (got < n) {
-        w->broken = true;
-    } else {
-        skip_to(w, field->value);
-    }
-}
-
-static void read_opset(struct walker *w, uint64_t end, struct onnx_head *head) {
+static void read_opset(struct sw_wire *w, uint64_t end, struct onnx_head *head) {
     char domain[ONNX_DOMAIN_MAX] = "";
     int64_t version = 0;
-    struct field f;
-    while (next_field(w, end, &f)) {
-        if (f.wire == WIRE_BYTES && f.number == OPSET_DOMAIN) {
-            read_string(w, &f, domain, sizeof domain);
-        } else if (f.wire == WIRE_VARINT && f.number == OPSET_VERSION) {
+    struct sw_wire_field f = {0};
+    while (sw_wire_next(w, end, &f)) {
+        if (sw_wire_is_bytes(&f, OPSET_DOMAIN)) {
+            sw_wire_text(w, &f, domain, sizeof domain);
+        } else if (sw_wire_is_varint(&f, OPSET_VERSION)) {
             version = (int64_t)f.value;
-        } else if (f.wire == WIRE_BYTES) {
-            skip_to(w, f.value);
         }
     }
     if (!w->broken && head->opset_count < ONNX_OPSETS_MAX) {
@@ -119,39 +34,31 @@ static void read_opset(struct walker *w, uint64_t end, struct onnx_head *head) {
 }
 
 /* Does the message that ends at `end` hold a field `outer` that holds a field `inner`? *ret_outer: the first alone. */
-static bool has_nested(struct walker *w, uint64_t end, uint32_t outer, uint32_t inner, bool *ret_outer) {
+static bool has_nested(struct sw_wire *w, uint64_t end, uint32_t outer, uint32_t inner, bool *ret_outer) {
     bool found = false;
-    struct field f, g;
-    while (next_field(w, end, &f)) {
-        if (f.wire != WIRE_BYTES) {
+    struct sw_wire_field f = {0};
+    while (sw_wire_next(w, end, &f)) {
+        if (!sw_wire_is_bytes(&f, outer)) {
             continue;
         }
-        if (f.number == outer) {
-            *ret_outer = true;
-            while (next_field(w, f.value, &g)) {
-                found |= g.number == inner;
-                if (g.wire == WIRE_BYTES) {
-                    skip_to(w, g.value);
-                }
-            }
-        } else {
-            skip_to(w, f.value);
+        *ret_outer = true;
+        struct sw_wire_field g = {0};
+        while (sw_wire_next(w, f.end, &g)) {
+            found |= g.number == inner;
         }
     }
     return found;
 }
 
-static void read_input(struct walker *w, uint64_t end, struct onnx_head *head) {
+static void read_input(struct sw_wire *w, uint64_t end, struct onnx_head *head) {
     char name[ONNX_NAME_MAX] = "";
     bool shaped = false, tensor = false;
-    struct field f;
-    while (next_field(w, end, &f)) {
-        if (f.wire == WIRE_BYTES && f.number == VALUE_NAME) {
-            read_string(w, &f, name, sizeof name);
-        } else if (f.wire == WIRE_BYTES && f.number == VALUE_TYPE) {
-            shaped = has_nested(w, f.value, TYPE_TENSOR, TENSOR_SHAPE, &tensor);
-        } else if (f.wire == WIRE_BYTES) {
-            skip_to(w, f.value);
+    struct sw_wire_field f = {0};
+    while (sw_wire_next(w, end, &f)) {
+        if (sw_wire_is_bytes(&f, VALUE_NAME)) {
+            sw_wire_text(w, &f, name, sizeof name);
+        } else if (sw_wire_is_bytes(&f, VALUE_TYPE)) {
+            shaped = has_nested(w, f.end, TYPE_TENSOR, TENSOR_SHAPE, &tensor);
         }
     }
     if (!w->broken && tensor && !shaped && !head->shapeless_input[0]) {
@@ -159,41 +66,29 @@ static void read_input(struct walker *w, uint64_t end, struct onnx_head *head) {
     }
 }
 
-static void read_graph(struct walker *w, uint64_t end, struct onnx_head *head) {
-    struct field f;
-    while (next_field(w, end, &f)) {
-        if (f.wire == WIRE_BYTES && f.number == GRAPH_INPUT) {
-            read_input(w, f.value, head);
-        } else if (f.wire == WIRE_BYTES) {
-            skip_to(w, f.value);
+static void read_graph(struct sw_wire *w, uint64_t end, struct onnx_head *head) {
+    struct sw_wire_field f = {0};
+    while (sw_wire_next(w, end, &f)) {
+        if (sw_wire_is_bytes(&f, GRAPH_INPUT)) {
+            read_input(w, f.end, head);
         }
     }
 }
 
-void onnx_head_read(FILE *file, struct onnx_head *ret) {
+void onnx_head_read(struct sw_wire *w, struct onnx_head *ret) {
     *ret = (struct onnx_head){0};
-    off_t size;
-    if (fseeko(file, 0, SEEK_END) != 0 || (size = ftello(file)) < 0 || fseeko(file, 0, SEEK_SET) != 0) {
-        return;
-    }
-    struct walker w = {.file = file};
-    uint64_t end = (uint64_t)size;
-    struct field f;
-    while (next_field(&w, end, &f)) {
-        if (f.wire == WIRE_VARINT && f.number == MODEL_IR_VERSION) {
+    struct sw_wire_field f = {0};
+    while (sw_wire_next(w, w->size, &f)) {
+        if (sw_wire_is_varint(&f, MODEL_IR_VERSION)) {
             ret->ir_version = (int64_t)f.value;
-        } else if (f.wire != WIRE_BYTES) {
-            continue;
-        } else if (f.number == MODEL_PRODUCER_VERSION) {
-            read_string(&w, &f, ret->producer_version, sizeof ret->producer_version);
-        } else if (f.number == MODEL_OPSET) {
-            read_opset(&w, f.value, ret);
-        } else if (f.number == MODEL_GRAPH) {
+        } else if (sw_wire_is_bytes(&f, MODEL_PRODUCER_VERSION)) {
+            sw_wire_text(w, &f, ret->producer_version, sizeof ret->producer_version);
+        } else if (sw_wire_is_bytes(&f, MODEL_OPSET)) {
+            read_opset(w, f.end, ret);
+        } else if (sw_wire_is_bytes(&f, MODEL_GRAPH)) {
             ret->has_graph = true;
-            read_graph(&w, f.value, ret);
-        } else {
-            skip_to(&w, f.value);
+            read_graph(w, f.end, ret);
         }
     }
-    ret->complete = !w.broken && w.at == end;
+    ret->complete = !w->broken && w->at == w->size;
 }

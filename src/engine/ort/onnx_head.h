@@ -8,9 +8,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
-#include "base/macros.h"
+#include "base/wire.h"
 
 enum { ONNX_OPSETS_MAX = 16, ONNX_DOMAIN_MAX = 64, ONNX_NAME_MAX = 256 };
 
@@ -27,6 +26,6 @@ struct onnx_head {
     char shapeless_input[ONNX_NAME_MAX]; /* the first input without a shape, or "" */
 };
 
-void onnx_head_read(FILE *file, struct onnx_head *ret);
+void onnx_head_read(struct sw_wire *wire, struct onnx_head *ret);
 
 #endif

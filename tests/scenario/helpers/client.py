@@ -44,16 +44,19 @@ class Contract:
         assert str(document.get("openapi", "")).startswith("3."), "not an OpenAPI 3 document"
         self.document = document
         self.resolver = jsonschema.RefResolver.from_schema(document)
-        self.routes = [(re.compile(self._pattern(path)), path) for path in document["paths"]]
+        self.routes = [(re.compile(self._pattern(path, item)), path) for path, item in document["paths"].items()]
         # A fixed segment wins over a parameter, as in the server's router.
         self.routes.sort(key=lambda route: route[1].count("{"))
         for schema in document.get("components", {}).get("schemas", {}).values():
             jsonschema.Draft202012Validator.check_schema(schema)
 
     @staticmethod
-    def _pattern(path):
-        return "".join("[^/]+?" if part.startswith("{") else re.escape(part)
-                       for part in re.split(r"(\{[^}]*\})", path)) + r"\Z"
+    def _pattern(path, item):
+        rest = any(parameter.get("x-slashes") for operation in item.values()
+                   for parameter in operation.get("parameters", []))  # the last one takes the rest of the path
+        pattern = "".join("[^/]+?" if part.startswith("{") else re.escape(part)
+                          for part in re.split(r"(\{[^}]*\})", path))
+        return (pattern.removesuffix("[^/]+?") + ".+" if rest else pattern) + r"\Z"
 
     def find(self, path):
         """The path template that serves this path, or None."""

@@ -23,6 +23,7 @@ class Server:
 
     def __init__(self, binary, models, args=(), env=None, cwd=None, wait_ready=True):
         self.models = [str(m) for m in models]
+        self.cwd = Path(cwd or ".")
         self.command = [str(binary), "serve", *self.models, "--port", "0", *map(str, args)]
         self.lines = []  # of standard error, as text
         self.logs = []   # those that are JSON objects, parsed

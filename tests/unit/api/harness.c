@@ -1,4 +1,5 @@
 #include "harness.h"
+#include "harness_registry.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -94,6 +95,10 @@ void harness_start(const struct harness_options *options) {
     must(sw_engine_fake_create(&engine, &err), &err);
     harness_metrics = sw_metrics_create();
     must(sw_executor_create(o.workers ? o.workers : 2, o.queue_max ? o.queue_max : 64, &harness_executor, &err), &err);
+    struct sw_model_options model = {
+        .engines = &engine, .engine_count = 1, .default_threads = 1, .clock = sw_clock_system()};
+    struct sw_executor *control = NULL;
+    harness_registry_open(&o, folder, &model, &control);
     struct sw_api_options api_options = {
         .metrics = harness_metrics,
         .executor = harness_executor,
@@ -101,15 +106,20 @@ void harness_start(const struct harness_options *options) {
         .inline_ns_max = o.inline_ns_max ? o.inline_ns_max : UINT64_C(10000000000),
         .engine_version = "1",
         .access_log = SW_ACCESS_LOG_ALL,
+        .registry = harness_registry,
+        .registry_reason = o.registry_reason,
+        .control = control,
     };
     must(sw_api_create(&api_options, &harness_api, &err), &err);
     struct sw_repository_options repository_options = {
-        .model = {.engines = &engine, .engine_count = 1, .default_threads = 1, .clock = sw_clock_system()},
+        .model = model,
         .on_ready = sw_api_on_ready,
         .on_ready_arg = harness_api,
     };
+    harness_registry_hooks(&repository_options);
     must(sw_repository_create(&repository_options, &harness_repository, &err), &err);
     sw_api_attach(harness_api, harness_repository);
+    sw_api_attach_serving(harness_api, harness_registry_serve(&o, harness_repository));
     struct sw_http_options http_options = {
         .host = "127.0.0.1",
         .io_threads = 2,
@@ -135,9 +145,11 @@ void harness_start(const struct harness_options *options) {
 void harness_stop(void) {
     sw_api_set_server(harness_api, NULL);
     sw_http_server_destroy(server);
+    harness_registry_stop_serving();
     sw_executor_destroy(harness_executor);
     sw_repository_destroy(harness_repository);
     sw_api_destroy(harness_api);
+    harness_registry_close();
     sw_metrics_destroy(harness_metrics);
     sw_engine_destroy(engine);
     for (size_t i = 0; i < ANSWERS; i++) {
@@ -237,8 +249,33 @@ struct answer harness_get(const char *path) {
     return harness_send("GET", path, NULL, NULL, 0);
 }
 
+static struct answer send_json(const char *method, const char *path, const char *json) {
+    return harness_send(method, path, "Content-Type: application/json\r\n", json, strlen(json));
+}
+
 struct answer harness_post(const char *path, const char *json) {
-    return harness_send("POST", path, "Content-Type: application/json\r\n", json, strlen(json));
+    return send_json("POST", path, json);
+}
+
+struct answer harness_put(const char *path, const char *json) {
+    return send_json("PUT", path, json);
+}
+
+struct answer harness_patch(const char *path, const char *json) {
+    return send_json("PATCH", path, json);
+}
+
+struct answer harness_delete(const char *path) {
+    return harness_send("DELETE", path, NULL, NULL, 0);
+}
+
+json_t *harness_json(const struct answer *a) {
+    json_error_t why;
+    json_t *json = json_loadb(a->body, a->body_len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (!json) {
+        fail_msg("%s: %s", why.text, a->body);
+    }
+    return json;
 }
 
 const char *harness_header(const struct answer *a, const char *name) {
@@ -255,11 +292,24 @@ const char *harness_header(const struct answer *a, const char *name) {
     return NULL;
 }
 
+static struct answer send_expectation(const struct expectation *c) {
+    if (!c->body) {
+        return harness_get(c->path);
+    }
+    if (strncmp(c->body, "PUT ", 4) == 0) {
+        return harness_put(c->path, c->body + 4);
+    }
+    if (strncmp(c->body, "PATCH ", 6) == 0) {
+        return harness_patch(c->path, c->body + 6);
+    }
+    return strcmp(c->body, "DELETE") == 0 ? harness_delete(c->path) : harness_post(c->path, c->body);
+}
+
 void harness_expect(const struct expectation *cases, size_t count) {
     size_t wrong = 0;
     for (size_t i = 0; i < count; i++) {
         const struct expectation *c = &cases[i];
-        struct answer a = c->body ? harness_post(c->path, c->body) : harness_get(c->path);
+        struct answer a = send_expectation(c);
         if (a.status != c->status || (c->contains && !strstr(a.body, c->contains))) {
             print_error("%s %.300s\n  expected %d %s\n  got      %d %.300s\n", c->path, c->body ? c->body : "",
                         c->status, c->contains ? c->contains : "", a.status, a.body);

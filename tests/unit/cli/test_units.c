@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "cli/address.h"
 #include "cli/units.h"
-#include "cli/welcome.h"
 
 static void sizes(void **state) {
     static const struct {

@@ -44,10 +44,9 @@ static void test_long_messages_are_cut(void **state) {
 
 static struct onnx_head read_head(const void *bytes, size_t size) {
     struct onnx_head head;
-    FILE *file = fmemopen((void *)(uintptr_t)bytes, size, "rb");
-    assert_non_null(file);
-    onnx_head_read(file, &head);
-    fclose(file);
+    struct sw_wire wire;
+    sw_wire_init_memory(&wire, bytes, size);
+    onnx_head_read(&wire, &head);
     return head;
 }
 #define HEAD(literal) read_head("" literal, sizeof(literal) - 1)

@@ -40,6 +40,18 @@ bool answer_has(const struct answer *a, const char *header_line);
 bool answer_body_has(const struct answer *a, const char *text);
 void answer_free(struct answer *a);
 
+/* Waits for what another thread does, at most about twenty seconds. */
+void brief_pause(void);
+#define WAIT_FOR(condition)                                 \
+    do {                                                    \
+        for (int waited_ = 0; !(condition); waited_++) {    \
+            if (waited_ > 20000) {                          \
+                fail_msg("waited in vain: %s", #condition); \
+            }                                               \
+            brief_pause();                                  \
+        }                                                   \
+    } while (0)
+
 /* Server with the routes below, a manual clock, and a count of finished exchanges. */
 struct fixture {
     struct sw_http_options options; /* change before fixture_start */

@@ -425,7 +425,7 @@ static void bodies_over_the_limit(void **state) {
     client_send(&c, more, 4 << 20);
     a = client_read(&c);
     assert_int_equal(a.status, 404);
-    assert_true(answer_body_has(&a, "{\"error\":\"the request is refused"));
+    assert_true(answer_body_has(&a, "{\"error\":\"there is no route /v2/no\"}"));
     answer_free(&a);
     client_close(&c);
     sw_free(more);

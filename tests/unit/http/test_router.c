@@ -24,6 +24,13 @@ static const struct sw_route routes[] = {
     {.method = SW_HTTP_GET, .path = "/a/b/c", .handler = nothing, .index = 9},
     {.method = SW_HTTP_GET, .path = "/a/{x}/d", .handler = nothing, .index = 10},
     {.method = SW_HTTP_POST, .path = "/a/{x}/c", .handler = nothing, .index = 11},
+    {.method = SW_HTTP_GET, .path = "/f/{m}/files", .handler = nothing, .index = 12},
+    {.method = SW_HTTP_GET, .path = "/f/{m}/files/{path*}", .handler = nothing, .index = 13},
+    {.method = SW_HTTP_GET, .path = "/f/{m}/files/literal", .handler = nothing, .index = 14},
+    {.method = SW_HTTP_POST, .path = "/f/{m}/files/{one}", .handler = nothing, .index = 15},
+    {.method = SW_HTTP_POST, .path = "/f/{m}/files/{one}:copy", .handler = nothing, .index = 16},
+    {.method = SW_HTTP_PUT, .path = "/f/{m}/files/{one}/{two}/{three}", .handler = nothing, .index = 17},
+    {.method = SW_HTTP_DELETE, .path = "/f/{m}/files/{path*}", .handler = nothing, .index = 18},
 };
 
 static struct sw_router *router;
@@ -112,6 +119,52 @@ static void methods(void **state) {
     assert_int_equal(allowed, 1u << SW_HTTP_POST);
 }
 
+static void the_rest_of_a_path(void **state) {
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/a"), 13);
+    assert_true(sw_str_is(params[0], "m"));
+    assert_true(sw_str_is(params[1], "a"));
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/a/b.onnx/c"), 13);
+    assert_true(sw_str_is(params[1], "a/b.onnx/c"));
+    assert_int_equal(match(SW_HTTP_HEAD, "/f/m/files/a/b"), 13);
+    assert_int_equal(match(SW_HTTP_DELETE, "/f/m/files/a/b"), 18);
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files"), 12); /* no rest at all */
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/"), -1);
+    assert_int_equal(allowed, 0);
+    /* Kept as it is: what a path may hold is the handler's matter. */
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files//"), 13);
+    assert_true(sw_str_is(params[1], "/"));
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/../x/"), 13);
+    assert_true(sw_str_is(params[1], "../x/"));
+    assert_int_equal(match(SW_HTTP_GET, "/f/m%2Fn/files/a%2Fb/%63"), 13); /* decoded as a whole */
+    assert_true(sw_str_is(params[0], "m/n"));
+    assert_true(sw_str_is(params[1], "a/b/c"));
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/a/%00"), -1);
+    assert_int_equal(allowed, 0);
+    assert_int_equal(match(SW_HTTP_PATCH, "/f/m/files/a/b"), -1);
+    assert_int_equal(allowed, 1u << SW_HTTP_GET | 1u << SW_HTTP_HEAD | 1u << SW_HTTP_DELETE);
+}
+
+static void the_rest_comes_last(void **state) {
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/literal"), 14);
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/literal/x"), 13);
+    assert_true(sw_str_is(params[1], "literal/x"));
+    assert_int_equal(match(SW_HTTP_DELETE, "/f/m/files/literal"), 18); /* the literal has no DELETE */
+    assert_true(sw_str_is(params[1], "literal"));
+    assert_int_equal(match(SW_HTTP_POST, "/f/m/files/x"), 15);
+    assert_true(sw_str_is(params[1], "x"));
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/x"), 13); /* the plain parameter has only POST */
+    assert_int_equal(match(SW_HTTP_PUT, "/f/m/files/a/b/c"), 17);
+    assert_true(sw_str_is(params[3], "c"));
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/a/b/c"), 13);
+    assert_true(sw_str_is(params[1], "a/b/c"));
+    assert_int_equal(match(SW_HTTP_PUT, "/f/m/files/a/b"), -1);
+    /* A verb is no name and no rest either. */
+    assert_int_equal(match(SW_HTTP_POST, "/f/m/files/x:copy"), 16);
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/x:copy"), -1);
+    assert_int_equal(allowed, 1u << SW_HTTP_POST);
+    assert_int_equal(match(SW_HTTP_GET, "/f/m/files/x:copy/y"), 13);
+}
+
 static void percent_decoding(void **state) {
     assert_int_equal(match(SW_HTTP_GET, "/v2/models/a%2Fb%20%c3%a4"), 2);
     assert_true(sw_str_is(params[0], "a/b \xc3\xa4"));
@@ -148,6 +201,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(falls_back_from_literal_to_parameter, start, stop),
         cmocka_unit_test_setup_teardown(verbs, start, stop),
         cmocka_unit_test_setup_teardown(methods, start, stop),
+        cmocka_unit_test_setup_teardown(the_rest_of_a_path, start, stop),
+        cmocka_unit_test_setup_teardown(the_rest_comes_last, start, stop),
         cmocka_unit_test_setup_teardown(percent_decoding, start, stop),
         cmocka_unit_test_setup_teardown(nothing_is_allocated_for_plain_paths, start, stop),
         cmocka_unit_test_setup_teardown(no_memory_is_no_match, start, stop),

@@ -6,12 +6,16 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/map.h"
 #include "base/memory.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct fake_counts counts;
 static bool gate_closed;
+static size_t passes; /* loads that the closed gate lets through */
+static sw_status fetch_status;
+static struct sw_map fetched; /* path -> how often it is out, plus 1 */
 static char root[64];
 
 /* ---- the engine: only asked which files it takes ---- */
@@ -63,19 +67,21 @@ void sw_bundle_destroy(struct sw_bundle *bundle) {
     sw_free(bundle);
 }
 
-static void pass_gate(void) {
+static void pass_gate(int64_t version) {
     pthread_mutex_lock(&lock);
     counts.started++;
+    counts.version = version;
     pthread_cond_broadcast(&changed);
-    while (gate_closed) {
+    while (gate_closed && passes == 0) {
         pthread_cond_wait(&changed, &lock);
     }
+    passes -= gate_closed;
     pthread_mutex_unlock(&lock);
 }
 
 sw_status sw_model_load(const char *path, const char *name, int64_t version, const struct sw_model_options *options,
                         struct sw_model **ret, struct sw_error *err) {
-    pass_gate();
+    pass_gate(version);
     SW_AUTO_FREE char *file = sw_path_is_dir(path) ? sw_path_join(path, "a.model") : sw_xstrdup(path);
     struct sw_buf text;
     SW_TRY(sw_file_read(file, 400, &text, err));
@@ -118,12 +124,55 @@ void sw_model_unref(struct sw_model *model) {
     pthread_mutex_unlock(&lock);
 }
 
+/* ---- fetching ---- */
+
+static void change_out(const char *path, int by) {
+    pthread_mutex_lock(&lock);
+    struct sw_str key = sw_str_of(path);
+    uintptr_t out = (uintptr_t)sw_map_get(&fetched, key);
+    out = (out ? out : 1) + (uintptr_t)by;
+    SW_ASSERT(out >= 1); /* unfetch gets what fetch gave, once */
+    sw_map_put(&fetched, key, (void *)out);
+    *(by > 0 ? &counts.fetched : &counts.unfetched) += 1;
+    pthread_mutex_unlock(&lock);
+}
+
+sw_status fake_fetch(void *arg, const char *model, int64_t version, char **ret_path, struct sw_error *err) {
+    char name[160];
+    snprintf(name, sizeof name, "registry/%s/%lld", model, (long long)version);
+    const char *path = folder_path(name);
+    pthread_mutex_lock(&lock);
+    sw_status status = fetch_status;
+    pthread_mutex_unlock(&lock);
+    if (status) {
+        return sw_fail(err, status, "the artifact store is away");
+    }
+    if (!sw_path_is_dir(path)) {
+        return sw_fail(err, SW_E_NOT_FOUND, "no files");
+    }
+    change_out(path, 1);
+    *ret_path = sw_xstrdup(path);
+    return SW_OK;
+}
+
+void fake_unfetch(void *arg, const char *path) {
+    change_out(path, -1);
+}
+
+void fake_fail_fetch(sw_status status) {
+    pthread_mutex_lock(&lock);
+    fetch_status = status;
+    pthread_mutex_unlock(&lock);
+}
+
 /* ---- what tests do ---- */
 
 void fake_reset(void) {
     pthread_mutex_lock(&lock);
     counts = (struct fake_counts){0};
     gate_closed = false;
+    passes = 0;
+    fetch_status = SW_OK;
     pthread_mutex_unlock(&lock);
 }
 
@@ -137,6 +186,7 @@ struct fake_counts fake_counts(void) {
 static void set_gate(bool closed) {
     pthread_mutex_lock(&lock);
     gate_closed = closed;
+    passes = 0;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
@@ -147,6 +197,13 @@ void fake_close_gate(void) {
 
 void fake_open_gate(void) {
     set_gate(false);
+}
+
+void fake_let_through(size_t count) {
+    pthread_mutex_lock(&lock);
+    passes += count;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
 }
 
 static void wait_for(const size_t *value, size_t count) {
@@ -180,12 +237,18 @@ void folder_remove(const char *name) {
 }
 
 void folder_destroy(void) {
+    const struct sw_map_entry *e;
+    for (size_t i = 0; (e = sw_map_next(&fetched, &i));) {
+        SW_ASSERT((uintptr_t)e->value == 1);
+    }
+    sw_map_deinit(&fetched);
+    sw_map_init(&fetched);
     folder_remove("");
 }
 
 const char *folder_path(const char *name) {
-    static char paths[8][256];
-    static unsigned next;
+    static _Thread_local char paths[8][256];
+    static _Thread_local unsigned next;
     char *path = paths[next++ % SW_COUNTOF(paths)];
     snprintf(path, sizeof paths[0], "%s%s%s", root, *name ? "/" : "", name);
     return path;

@@ -26,7 +26,8 @@ static int setup(void **state) {
     fake_reset();
     folder_create();
     ready_calls = 0;
-    const struct sw_repository_options options = {fake_options, on_ready, &ready_calls};
+    const struct sw_repository_options options = {
+        .model = fake_options, .on_ready = on_ready, .on_ready_arg = &ready_calls};
     return sw_repository_create(&options, &repository, NULL) != SW_OK;
 }
 
