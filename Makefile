@@ -1,10 +1,11 @@
 # Thin front of Meson and of the scripts in tools/ and tests/: `make help` lists the targets.
 #
-# Variables: PYTHON (3.11 or later), BUILD (build folder), BUILDTYPE, PORT and ONCE=1 (make run), FUZZ_SECONDS,
+# Variables: PYTHON (3.11 or later), BUILD (build folder of the program), UNIT_BUILD (of the unit tests), BUILDTYPE, PORT and ONCE=1 (make run), FUZZ_SECONDS,
 # PYTEST_ARGS, NO_SETUP=1 (trust that everything is installed).
 
 PYTHON ?= /usr/bin/python3
 BUILD ?= build
+UNIT_BUILD ?= build-unit
 BUILDTYPE ?= release
 FUZZ_SECONDS ?= 30
 PYTEST_ARGS ?=
@@ -41,7 +42,7 @@ define meson_build
 endef
 
 build: setup-build ## build build/slipway
-	$(call meson_build,$(BUILD),--buildtype=$(BUILDTYPE) -Db_lto=true)
+	$(call meson_build,$(BUILD),--buildtype=$(BUILDTYPE) -Db_lto=true -Dtests=false)
 
 run: setup-build ## serve the starter model and show one prediction over HTTP (PORT=8080; ONCE=1: stop after it)
 	$(AGAIN) build
@@ -50,12 +51,12 @@ run: setup-build ## serve the starter model and show one prediction over HTTP (P
 test: setup-build-test ## set up, build, run every test
 	$(AGAIN) unit
 	$(AGAIN) scenario
-	@echo "make test: passed: $$(awk '/^Ok:/ {print $$2}' $(BUILD)/unit.log) unit test programs;" \
+	@echo "make test: passed: $$(awk '/^Ok:/ {print $$2}' $(UNIT_BUILD)/unit.log) unit test programs;" \
 		"Python tests: $$(tail -n 1 $(BUILD)/scenario.log | tr -d '=' | xargs)"
 
 unit: setup-build-test ## unit tests, and the check of include directions
-	$(AGAIN) build
-	@meson test -C $(BUILD) --suite unit --no-rebuild --print-errorlogs | tee $(BUILD)/unit.log
+	$(call meson_build,$(UNIT_BUILD),--buildtype=debugoptimized)
+	@meson test -C $(UNIT_BUILD) --suite unit --no-rebuild --print-errorlogs | tee $(UNIT_BUILD)/unit.log
 
 scenario: setup-build-test ## tests of the real binary, of golden numbers and of the set-up
 	$(AGAIN) build
@@ -73,8 +74,8 @@ docs: setup-build ## write the pages of docs/reference from the tables in spec/
 	@tools/docs.sh
 
 lint: setup-build-lint ## layout, clang-tidy, shellcheck, pyflakes, stale pages, banned words, includes
-	$(AGAIN) build
-	@BUILD=$(BUILD) tools/lint.sh
+	$(call meson_build,$(UNIT_BUILD),--buildtype=debugoptimized)
+	@BUILD=$(UNIT_BUILD) tools/lint.sh
 
 format: setup-build-lint ## reformat the C sources
 	@tools/lint.sh --format
@@ -105,4 +106,4 @@ check-fault: setup-build-test ## kill -9 at random moments (KILLS=12), database 
 	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) -s tests/fault
 
 clean: ## delete what was built (third_party/ stays)
-	rm -rf build build-asan build-tsan build-fuzz $(BUILD)
+	rm -rf build build-unit build-asan build-tsan build-fuzz $(BUILD) $(UNIT_BUILD)

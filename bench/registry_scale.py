@@ -79,9 +79,7 @@ def main():
         options = []
         if args.postgres:
             from servers.postgres import PostgresServer
-            postgres = PostgresServer(durable=True)
-            postgres.start()
-            stack.callback(postgres.stop)
+            postgres = stack.enter_context(PostgresServer({"fsync": "on", "full_page_writes": "on"}))
             options = ["--set", f"store.url={postgres.url}"]
         server = slipway([], folder, *options)
         stack.callback(server.stop)

@@ -42,7 +42,6 @@ class Caller:
 
 def seconds_to_be_seen(folder, model, body, notify, swaps):
     postgres = PostgresServer()
-    postgres.start()
     servers = []
     try:
         options = ["--set", f"store.url={postgres.url}", "--set", f"store.notify={'true' if notify else 'false'}"]
@@ -62,7 +61,7 @@ def seconds_to_be_seen(folder, model, body, notify, swaps):
     finally:
         for server in servers:
             server.stop()
-        postgres.stop()
+        postgres.close()
 
 
 def main():

@@ -120,7 +120,7 @@ void sw_api_on_ready(void *arg, struct sw_model *model) {
 
 /* ---- access log */
 
-/* The message of an error answer, from its body in either shape; empty when there is none. */
+/* The message of an error answer, from its body in any shape; empty when there is none. */
 static struct sw_str error_message(struct sw_http_exchange *x) {
     struct sw_str message = {0}, key;
     struct sw_json json;
@@ -129,13 +129,18 @@ static struct sw_str error_message(struct sw_http_exchange *x) {
         return message;
     }
     sw_json_init(&json, x->parts[0], &x->arena, NULL);
-    if (sw_json_enter_object(&json) || sw_json_object_next(&json, &key, &more) || !more || !sw_str_is(key, "error")) {
+    if (sw_json_enter_object(&json) || sw_json_object_next(&json, &key, &more) || !more) {
         return message;
     }
-    if (sw_json_peek(&json) == '"') {
+    if (sw_str_is(key, "error_code")) { /* MLflow's: the message is the next member */
+        if (sw_json_skip(&json)) {
+            return message;
+        }
+    } else if (!sw_str_is(key, "error")) {
+        return message;
+    } else if (sw_json_peek(&json) == '"') {
         return sw_json_string(&json, &message) ? (struct sw_str){0} : message;
-    }
-    if (sw_json_enter_object(&json)) {
+    } else if (sw_json_enter_object(&json)) {
         return message;
     }
     while (!sw_json_object_next(&json, &key, &more) && more) {

@@ -150,7 +150,7 @@ sw_status sw_s3_cache_open(struct sw_artifacts *artifacts, const struct sw_diges
     if (status != SW_E_NOT_FOUND) {
         return status;
     }
-    int fd;
+    int fd = -1;
     part_name(digest, name);
     SW_TRY(lock_part(artifacts, name, &fd, err));
     status = open_copy(artifacts, digest, &local, NULL); /* by the one we waited for */

@@ -1,16 +1,17 @@
 /* A walk over the fields of a protobuf message that lies in a file or in memory.
  *
- * The message is never held as a whole: a file is read with pread in pieces of a few KiB, and what the caller does not
- * walk into is skipped without being read. So a file of 2 GB costs as much memory as one of 2 KB.
+ * The message is never held as a whole: a file is read with pread in pieces of a few KiB, and what the caller does
+ * not walk into is skipped without being read. So a file of 2 GB costs as much memory as one of 2 KB.
  *
  *   struct sw_wire_field f = {0};
  *   while (sw_wire_next(w, end, &f)) { ... }
  *
- * gives the fields before `end` one after another. A field of bytes (text, packed numbers, a message) is left unread: walk into
- * it with an inner loop up to f.end, read it with sw_wire_text, or leave it: the next turn goes on behind f.end by itself.
+ * gives the fields before `end` one after another. A field of bytes (text, packed numbers, a message) is left unread:
+ * walk into it with an inner loop up to f.end, read it with sw_wire_text, or leave it: the next turn goes on behind
+ * f.end by itself.
  *
- * Invariants: nothing is read at or beyond the end of the message walked in; messages only nest inward; once something was
- * malformed, `broken` stays set and every call finds nothing more. One owner at a time. */
+ * Invariants: nothing is read at or beyond the end of the message walked in; messages only nest inward; once
+ * something was malformed, `broken` stays set and every call finds nothing more. One owner at a time. */
 #ifndef SW_BASE_WIRE_H
 #define SW_BASE_WIRE_H
 

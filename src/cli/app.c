@@ -125,15 +125,25 @@ bool sw_app_has_followed(struct sw_app *app) {
     return !app->serving || sw_serving_ready(app->serving);
 }
 
-static void count_live(void *arg, const struct sw_repository_row *row) {
-    size_t *count = arg;
-    *count += row->managed && row->live && row->state == SW_MODEL_READY;
+struct followed {
+    size_t count;
+    char *name;
+    size_t name_size;
+};
+
+static void note_live(void *arg, const struct sw_repository_row *row) {
+    struct followed *f = arg;
+    if (row->managed && row->live && row->state == SW_MODEL_READY) {
+        if (f->count++ == 0 && f->name) {
+            snprintf(f->name, f->name_size, "%s", row->name);
+        }
+    }
 }
 
-size_t sw_app_followed_count(struct sw_app *app) {
-    size_t count = 0;
-    sw_repository_each(app->repository, count_live, &count);
-    return count;
+size_t sw_app_followed(struct sw_app *app, char *ret_name, size_t name_size) {
+    struct followed f = {.name = ret_name, .name_size = name_size};
+    sw_repository_each(app->repository, note_live, &f);
+    return f.count;
 }
 
 /* The lock is not held while it ends: the watcher must not wait for the follower. */

@@ -22,8 +22,8 @@ SW_MUST_CHECK sw_status sw_app_follow(struct sw_app *app, struct sw_error *err);
 
 /* Has the first look at the registry been taken and what it asked for been loaded, or refused? True without a registry. */
 bool sw_app_has_followed(struct sw_app *app);
-/* Models of the registry with a version that is live and ready. */
-size_t sw_app_followed_count(struct sw_app *app);
+/* Models of the registry with a version that is live and ready; the name of the first in ret_name (may be NULL). */
+size_t sw_app_followed(struct sw_app *app, char *ret_name, size_t name_size);
 
 /* Opens the port. Requests come in from now on. SW_E_IO when the address cannot be had. */
 SW_MUST_CHECK sw_status sw_app_listen(struct sw_app *app, const struct sw_config *config, struct sw_error *err);

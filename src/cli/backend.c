@@ -4,25 +4,12 @@
 #include "base/memory.h"
 #include "cli/registry_config.h"
 
-/* What to do about a database that cannot be opened, in words of the file it is. */
-static sw_status explain_store(const struct sw_config *config, struct sw_error *err) {
-    sw_status code = err->code;
-    if (code == SW_E_USAGE) {
-        return code;
+/* A damaged or newer database is nothing that another attempt mends: exit code 3. The store's message names the file and what to do. */
+static sw_status explain_store(struct sw_error *err) {
+    if (err->code == SW_E_CONFLICT) {
+        err->code = SW_E_IO;
     }
-    char *path SW_AUTO_FREE = sw_store_config_path(config);
-    struct sw_error cause = *err;
-    const char *what = path ? path : "the database of store.url";
-    if (code == SW_E_CONFLICT) {
-        return sw_fail(err, SW_E_IO,
-                       "%s: %s. Run the version of Slipway that wrote it, or name another database with store.url",
-                       what, cause.message);
-    }
-    return sw_fail(
-        err, SW_E_IO,
-        "%s: %s. Nothing was changed. Restore a backup (slipway restore), or move the file away to begin with an "
-        "empty registry",
-        what, cause.message);
+    return sw_error_prefix(err, "the registry cannot be opened");
 }
 
 static sw_status open_store(const struct sw_config *config, struct sw_store **ret, struct sw_error *err) {
@@ -30,7 +17,7 @@ static sw_status open_store(const struct sw_config *config, struct sw_store **re
     char *url SW_AUTO_FREE = NULL;
     sw_store_config(config, &options, &url);
     sw_status status = sw_store_open(&options, ret, err);
-    return status ? explain_store(config, err) : SW_OK;
+    return status ? explain_store(err) : SW_OK;
 }
 
 static sw_status open_parts(const struct sw_config *config, const struct sw_model_options *model,

@@ -7,6 +7,8 @@
 
 #include "base/macros.h"
 
+/* A rate that half a second or a few small files would give says nothing. */
+enum { RATE_AFTER_BYTES = 256 << 10 };
 enum { DRAW_NS = 100000000, RATE_AFTER_NS = 500000000, BAR_MAX = 30, LABEL_MAX = 40, WIDTH_DEFAULT = 80 };
 
 const char *sw_format_bytes(uint64_t bytes, char ret[SW_BYTES_TEXT_MAX]) {
@@ -97,7 +99,7 @@ static void draw(struct sw_progress *progress, uint64_t now) {
     char line[SW_PROGRESS_LINE_MAX];
     uint64_t took = now - progress->start_ns;
     uint64_t moved = progress->done > progress->skipped ? progress->done - progress->skipped : 0;
-    double rate = took >= RATE_AFTER_NS ? (double)moved / ((double)took / 1e9) : 0;
+    double rate = took >= RATE_AFTER_NS && moved >= RATE_AFTER_BYTES ? (double)moved / ((double)took / 1e9) : 0;
     sw_progress_format(progress->label, progress->done, progress->total, rate, columns_of(progress->file) - 1, line);
     fprintf(progress->file, "\r\033[K%s", line);
     fflush(progress->file);

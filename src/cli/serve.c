@@ -141,8 +141,10 @@ static void begin_serving(struct serve *s) {
     s->state = SERVING;
     sw_repository_yield_to_requests(sw_app_repository(s->app));
     sw_memory_trim();
-    size_t followed = sw_app_followed_count(s->app);
-    if (sw_loads_count(s->loads) == 0 && followed == 0) {
+    size_t followed = sw_app_followed(s->app, NULL, 0);
+    if (!sw_app_has_followed(s->app)) {
+        sw_log(SW_LOG_INFO, "models of the registry are still to come");
+    } else if (sw_loads_count(s->loads) == 0 && followed == 0) {
         sw_log(SW_LOG_WARN,
                sw_app_registry(s->app)
                    ? "no model to serve yet; promote one with `slipway model`, or name one on the command line"

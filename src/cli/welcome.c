@@ -145,7 +145,8 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
     sw_format_url(host, sw_app_port(app), url, sizeof url);
     sw_buf_init(&text, TEXT_MAX * 2);
     sw_buf_printf(&text, "\nSlipway %s serves ", SW_VERSION);
-    size_t followed = sw_app_followed_count(app);
+    char first[256];
+    size_t followed = sw_app_followed(app, first, sizeof first);
     bool loaded = sw_loads_ready_count(loads) > 0 || followed == 0; /* "no model yet" only when there is none at all */
     if (loaded) {
         sw_loads_describe(loads, &text);
@@ -155,12 +156,16 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
                       followed == 1 ? "model" : "models");
     }
     sw_buf_printf(&text, " on %s, ready after %llu ms.\n", url, (unsigned long long)start_ms);
+    if (!sw_app_has_followed(app)) {
+        SW_LIT(&text, "Models of the registry are still to come; /health/ready tells when they are there.\n");
+    }
     size_t unavailable = sw_loads_count(loads) - sw_loads_ready_count(loads);
     if (unavailable) {
         sw_buf_printf(&text, "%zu %s not load; the log says why.\n", unavailable,
                       unavailable == 1 ? "model does" : "models do");
     }
     const char *name = sw_loads_first_ready(loads);
+    name = name || !followed ? name : first;
     struct sw_model *model;
     struct sw_error err;
     if (name && sw_repository_acquire(sw_app_repository(app), sw_str_of(name), SW_STR(""), &model, &err) == SW_OK) {

@@ -1,7 +1,7 @@
 /* See signature.h. Two walks over the file (base/wire): the first collects inputs, outputs, operator set and external
- * data; the second takes those inputs away that an initializer gives a value, so that what is held grows with the inputs
- * and never with the number of weights. Nodes are walked too, into their attributes: subgraphs have initializers of
- * their own, and a constant may have its bytes in another file.
+ * data; the second takes those inputs away that an initializer gives a value, so that what is held grows with the
+ * inputs and never with the number of weights. Nodes are walked too, into their attributes: subgraphs have
+ * initializers of their own, and a constant may have its bytes in another file.
  *
  * Field numbers are those of onnx.proto: ModelProto, GraphProto, ValueInfoProto, TypeProto, TensorProto, NodeProto,
  * AttributeProto. */
@@ -89,8 +89,8 @@ struct value {
     int64_t shape[RANK_MAX];
 };
 
-/* A text of the file into the buffer: not cut, UTF-8, no NUL. A broken wire gives an empty text; the caller's walk ends by
- * itself then. */
+/* A text of the file into the buffer: not cut, UTF-8, no NUL. A broken wire gives an empty text; the caller's walk
+ * ends by itself then. */
 static sw_status read_text(struct reader *r, const struct sw_wire_field *field, const char *what, char *ret,
                            size_t size) {
     uint64_t length = sw_wire_text(&r->wire, field, ret, size);

@@ -192,7 +192,7 @@ static void refuse_without_descriptor(struct sw_http_server *server) {
         close(server->spare_fd);
         int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            sw_http_send_raw(fd, SW_E_UNAVAILABLE, "the server has run out of file descriptors", NULL, false);
+            sw_http_send_raw(fd, SW_E_UNAVAILABLE, "the server has run out of file descriptors", NULL);
             close(fd);
         }
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -209,7 +209,7 @@ static bool accept_some(struct sw_http_server *server) {
         socklen_t size = sizeof address;
         int fd = accept4(server->listen_fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0 && atomic_load(&server->connections) >= server->options.connections_max) {
-            sw_http_send_raw(fd, SW_E_UNAVAILABLE, "the server has too many connections", NULL, false);
+            sw_http_send_raw(fd, SW_E_UNAVAILABLE, "the server has too many connections", NULL);
             linger_begin(server, fd);
         } else if (fd >= 0) {
             hand_over(server, fd, (struct sockaddr *)&address, size);

@@ -153,6 +153,7 @@ static struct sw_str decode(struct sw_str raw, struct sw_arena *arena) {
 struct query_search {
     struct sw_http_exchange *x;
     struct sw_str name;
+    size_t skip; /* values still to pass over */
     struct sw_str found;
 };
 
@@ -162,15 +163,23 @@ static enum MHD_Result on_argument(void *cls, enum MHD_ValueKind kind, const cha
     if (!sw_str_eq(decode((struct sw_str){key, key_len}, &search->x->arena), search->name)) {
         return MHD_YES;
     }
+    if (search->skip) {
+        search->skip--;
+        return MHD_YES;
+    }
     search->found = value ? decode((struct sw_str){value, value_len}, &search->x->arena) : SW_STR("");
-    return MHD_NO; /* the first one counts */
+    return MHD_NO;
 }
 
 /* libmicrohttpd has split the query and turned '+' into spaces; its own decoding is switched off. */
-struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name) {
-    struct query_search search = {x, sw_str_of(name), {NULL, 0}};
+struct sw_str sw_http_query_at(struct sw_http_exchange *x, const char *name, size_t index) {
+    struct query_search search = {x, sw_str_of(name), index, {NULL, 0}};
     MHD_get_connection_values_n(x->connection->mhd, MHD_GET_ARGUMENT_KIND, on_argument, &search);
     return search.found;
+}
+
+struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name) {
+    return sw_http_query_at(x, name, 0);
 }
 
 bool sw_http_busy_begin(struct request *r) {

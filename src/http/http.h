@@ -62,7 +62,7 @@ typedef enum sw_http_result sw_http_stream(struct sw_http_exchange *x, enum sw_h
 void sw_http_stream_continue(struct sw_http_exchange *x);
 
 /* One row of the route table; generated from spec/routes.toml (spec/routes.h). */
-enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP };
+enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP, SW_ERROR_MLFLOW };
 struct sw_route {
     enum sw_http_method method;
     /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment; "{path*}" as the last segment
@@ -114,6 +114,9 @@ struct sw_http_exchange {
  * handler runs or, after SW_HTTP_ASYNC, until sw_http_finish. */
 struct sw_str sw_http_header(struct sw_http_exchange *x, const char *name);
 struct sw_str sw_http_query(struct sw_http_exchange *x, const char *name);
+/* The value at this index among those of a query argument that is given several times; data NULL when there are not so
+ * many. */
+struct sw_str sw_http_query_at(struct sw_http_exchange *x, const char *name, size_t index);
 
 /* name and value: static or in the arena. Control characters in the value become '?'; an empty one is left out. */
 void sw_http_add_header(struct sw_http_exchange *x, const char *name, const char *value);

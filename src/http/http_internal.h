@@ -223,7 +223,7 @@ bool sw_http_await(struct request *r, enum sw_http_result result);
 /* reply.c */
 enum MHD_Result sw_http_send_reply(struct sw_http_connection *c, struct request *r);
 /* Writes a whole answer of its own to the socket, past libmicrohttpd, without blocking. */
-void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip);
+void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id);
 
 /* The same with the exchange's answer, whole; it must not be a file. */
 void sw_http_send_raw_reply(int fd, struct sw_http_exchange *x);

@@ -1,4 +1,4 @@
-/* Answers: setting them, the server's own errors in the two shapes, and handing them to libmicrohttpd.
+/* Answers: setting them, the server's own errors in the three shapes, and handing them to libmicrohttpd.
  *
  * Pieces are borrowed from the exchange's arena, which lives until libmicrohttpd reports the request completed, so
  * nothing is copied; only small answers of several pieces are joined, because one system call is cheaper then. */
@@ -89,28 +89,64 @@ void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_t
     sw_http_add_part(x, body);
 }
 
-static void write_error(struct sw_buf *buf, sw_status code, const char *message, const char *request_id, bool oip) {
-    if (oip) {
+/* MLflow's names of errors. */
+static const char *mlflow_code(sw_status code, bool is_routed) {
+    switch (code) {
+    case SW_E_NOT_FOUND: return is_routed ? "RESOURCE_DOES_NOT_EXIST" : "ENDPOINT_NOT_FOUND";
+    case SW_E_METHOD_NOT_ALLOWED: return "ENDPOINT_NOT_FOUND";
+    case SW_E_INVALID_ARGUMENT:
+    case SW_E_MODEL_INVALID: return "INVALID_PARAMETER_VALUE";
+    case SW_E_CONFLICT:
+    case SW_E_GATE_FAILED: return "INVALID_STATE";
+    case SW_E_UNAUTHORIZED: return "UNAUTHENTICATED";
+    case SW_E_FORBIDDEN: return "PERMISSION_DENIED";
+    case SW_E_TOO_MANY_REQUESTS: return "REQUEST_LIMIT_EXCEEDED";
+    case SW_E_UNAVAILABLE: return "TEMPORARILY_UNAVAILABLE";
+    case SW_E_DEADLINE_EXCEEDED: return "DEADLINE_EXCEEDED";
+    case SW_E_INSUFFICIENT_STORAGE: return "RESOURCE_EXHAUSTED";
+    case SW_E_DIGEST_MISMATCH: return "DATA_LOSS";
+    case SW_E_NOT_IMPLEMENTED: return "NOT_IMPLEMENTED";
+    case SW_E_IO: return "IO_ERROR";
+    default: return sw_status_http(code) < 500 ? "BAD_REQUEST" : "INTERNAL_ERROR";
+    }
+}
+
+static void write_error(struct sw_buf *buf, const struct sw_error *err, const char *request_id,
+                        enum sw_error_shape shape, bool is_routed) {
+    if (shape == SW_ERROR_OIP) {
         SW_LIT(buf, "{\"error\":");
-        sw_buf_append_json(buf, sw_str_of(message));
+        sw_buf_append_json(buf, sw_str_of(err->message));
+        SW_LIT(buf, "}");
+        return;
+    }
+    if (shape == SW_ERROR_MLFLOW) {
+        SW_LIT(buf, "{\"error_code\":");
+        sw_buf_append_json(buf, sw_str_of(mlflow_code(err->code, is_routed)));
+        SW_LIT(buf, ",\"message\":");
+        sw_buf_append_json(buf, sw_str_of(err->message));
         SW_LIT(buf, "}");
         return;
     }
     SW_LIT(buf, "{\"error\":{\"code\":");
-    sw_buf_append_json(buf, sw_str_of(sw_status_name(code)));
+    sw_buf_append_json(buf, sw_str_of(sw_status_name(err->code)));
     SW_LIT(buf, ",\"message\":");
-    sw_buf_append_json(buf, sw_str_of(message));
+    sw_buf_append_json(buf, sw_str_of(err->message));
     SW_LIT(buf, ",\"details\":{},\"request_id\":");
     sw_buf_append_json(buf, sw_str_of(request_id));
     SW_LIT(buf, "}}");
 }
 
 /* The shape of its errors. */
-static bool wants_oip(const struct sw_http_exchange *x) {
+static enum sw_error_shape shape_of(const struct sw_http_exchange *x) {
     if (x->route) {
-        return x->route->error_shape == SW_ERROR_OIP;
+        return x->route->error_shape;
     }
-    return sw_str_is(x->path, "/v2") || sw_str_starts(x->path, SW_STR("/v2/"));
+    if (sw_str_is(x->path, "/v2") || sw_str_starts(x->path, SW_STR("/v2/"))) {
+        return SW_ERROR_OIP;
+    }
+    bool is_mlflow = sw_str_starts(x->path, SW_STR("/api/2.0/mlflow")) ||
+                     sw_str_starts(x->path, SW_STR("/api/3.0/mlflow"));
+    return is_mlflow ? SW_ERROR_MLFLOW : SW_ERROR_NATIVE;
 }
 
 static bool has_header(const struct sw_http_exchange *x, const char *name) {
@@ -125,7 +161,7 @@ static bool has_header(const struct sw_http_exchange *x, const char *name) {
 void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
     struct sw_buf buf;
     sw_buf_init_arena(&buf, &x->arena, 8 * SW_ERROR_MESSAGE_MAX);
-    write_error(&buf, err->code, err->message, x->request_id, wants_oip(x));
+    write_error(&buf, err, x->request_id, shape_of(x), x->route != NULL);
     struct sw_str body = buf.failed ? SW_STR("{\"error\":\"out of memory\"}") : sw_buf_str(&buf);
     sw_http_reply(x, sw_status_http(err->code), "application/json", body);
     x->error = err->code;
@@ -145,14 +181,16 @@ void sw_http_reply_status(struct sw_http_exchange *x, sw_status code, const char
     sw_http_reply_error(x, &err);
 }
 
-void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id, bool oip) {
+void sw_http_send_raw(int fd, sw_status code, const char *message, const char *request_id) {
     char own_id[33], body_text[1024], head[512];
     if (!request_id || !*request_id) {
         sw_random_id(own_id);
         request_id = own_id;
     }
     struct sw_buf body = {.data = body_text, .capacity = sizeof body_text, .max = sizeof body_text - 1};
-    write_error(&body, code, message, request_id, oip);
+    struct sw_error err = {.code = code};
+    sw_error_set(&err, code, SW_ORIGIN, "%s", message);
+    write_error(&body, &err, request_id, SW_ERROR_NATIVE, false);
     int status = sw_status_http(code);
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s"

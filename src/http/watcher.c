@@ -64,9 +64,9 @@ static void time_out(struct sw_http_connection *c, unsigned long long word) {
     }
     /* A kept-alive connection between requests is closed without a word, as is one that does not take its answer. */
     if (state == STATE_BODY) {
-        sw_http_send_raw(c->fd, SW_E_REQUEST_TIMEOUT, "the body did not arrive in time", NULL, false);
+        sw_http_send_raw(c->fd, SW_E_REQUEST_TIMEOUT, "the body did not arrive in time", NULL);
     } else if (state == STATE_HEADERS || (state == STATE_IDLE && !served)) {
-        sw_http_send_raw(c->fd, SW_E_REQUEST_TIMEOUT, "the request headers did not arrive in time", NULL, false);
+        sw_http_send_raw(c->fd, SW_E_REQUEST_TIMEOUT, "the request headers did not arrive in time", NULL);
     }
     shutdown(c->fd, SHUT_RDWR); /* the I/O thread sees the end of the stream and closes */
 }

@@ -73,8 +73,9 @@ SW_MUST_CHECK sw_status sw_model_infer(const struct sw_model *model, struct sw_i
 SW_MUST_CHECK sw_status sw_golden_check(const struct sw_model *model, struct sw_clock *clock, size_t *ret_count,
                                         struct sw_error *err);
 
-/* Runs the golden requests, over and over, until it was `count` runs or they have taken total_max_ns, and gives the time of each:
- * input step, engine, output steps. Answers are not compared. ret_ns: room for `count`. SW_E_NOT_FOUND: the bundle has none. */
+/* Runs the golden requests, over and over, until it was `count` runs or they have taken total_max_ns, and gives the
+ * time of each: input step, engine, output steps. Answers are not compared. ret_ns: room for `count`. SW_E_NOT_FOUND:
+ * the bundle has none. */
 SW_MUST_CHECK sw_status sw_golden_time(const struct sw_model *model, struct sw_clock *clock, size_t count,
                                        uint64_t total_max_ns, uint64_t *ret_ns, size_t *ret_count,
                                        struct sw_error *err);

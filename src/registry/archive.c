@@ -60,7 +60,8 @@ sw_status sw_unpack_refuse(struct sw_unpack *u, const char *what) {
     return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: %.300s: %s", u->path[0] ? u->path : "(an entry)", what);
 }
 
-/* The name without "." and empty parts into u->path; a name that is not UTF-8 or too long is refused with what it looks like. */
+/* The name without "." and empty parts into u->path; a name that is not UTF-8 or too long is refused with what it
+ * looks like. */
 static sw_status clean_path(struct sw_unpack *u, struct sw_str name) {
     struct sw_str rest = name, part;
     size_t used = 0;

@@ -1,13 +1,14 @@
 /* Reading archives that strangers made: tar (plain, gzip, zstd, xz) and zip, as a stream of regular files.
  *
  *   archive.c       what kind of file is it; limits, paths and duplicates, the same for both
- *   archive_tar.c   tar: decompression by libarchive, headers here (its own reader takes maps of sparse files without a bound)
+ *   archive_tar.c   tar: decompression by libarchive, headers here (libarchive's reader bounds no sparse map)
  *   archive_xz.c    xz, whose decompressor needs a limit of memory
  *   archive_zip.c   zip: by libarchive; stored and deflated entries
  *
- * Only regular files and folders are taken. Refused, naming the entry: links, devices, FIFOs, sparse and encrypted files, absolute
- * paths, "..", one path twice, more bytes than an entry announces or fewer, anything compressed more than once, data behind the
- * end. Left out: what macOS adds (._NAME, .DS_Store, __MACOSX). Memory is bounded whatever the archive says. */
+ * Only regular files and folders are taken. Refused, naming the entry: links, devices, FIFOs, sparse and encrypted
+ * files, absolute paths, "..", one path twice, more bytes than an entry announces or fewer, anything compressed more
+ * than once, data behind the end. Left out: what macOS adds (._NAME, .DS_Store, __MACOSX). Memory is bounded whatever
+ * the archive says. */
 #ifndef SW_REGISTRY_ARCHIVE_INTERNAL_H
 #define SW_REGISTRY_ARCHIVE_INTERNAL_H
 
@@ -23,10 +24,12 @@ struct sw_archive_limits {
     uint64_t ratio_from; /* ... or this many */
 };
 
-/* Called for each file in the order of the archive: begin, data (any number of times), end. What they return ends the reading. */
+/* Called for each file in the order of the archive: begin, data (any number of times), end. What they return ends the
+ * reading. */
 struct sw_archive_sink {
     void *arg;
-    /* path: valid (sw_registry_path_valid), never twice, until `end` returns. size: as announced, and what data will bring. */
+    /* path: valid (sw_registry_path_valid), never twice, until `end` returns. size: as announced, and what data will
+     * bring. */
     sw_status (*begin)(void *arg, const char *path, uint64_t size, struct sw_error *err);
     sw_status (*data)(void *arg, const void *data, size_t len, struct sw_error *err);
     sw_status (*end)(void *arg, struct sw_error *err);
@@ -43,7 +46,8 @@ enum sw_archive_kind {
 /* By its first bytes; the three packed ones are taken for a packed tar. SW_E_IO. */
 SW_MUST_CHECK sw_status sw_archive_detect(int fd, enum sw_archive_kind *ret, struct sw_error *err);
 
-/* fd: a regular file; its offset is moved. SW_E_INVALID_ARGUMENT: broken or refused; SW_E_TOO_LARGE: beyond a limit; SW_E_IO. */
+/* fd: a regular file; its offset is moved. SW_E_INVALID_ARGUMENT: broken or refused; SW_E_TOO_LARGE: beyond a limit;
+ * SW_E_IO. */
 SW_MUST_CHECK sw_status sw_archive_read(int fd, enum sw_archive_kind kind, const struct sw_archive_limits *limits,
                                         const struct sw_archive_sink *sink, struct sw_error *err);
 

@@ -1,9 +1,11 @@
-/* Tar: ustar, the pax extension (POSIX.1-2001) and GNU's long names, from a stream that libarchive decompresses (xz: archive_xz.c).
+/* Tar: ustar, the pax extension (POSIX.1-2001) and GNU's long names, from a stream that libarchive decompresses (xz:
+ * archive_xz.c).
  *
  *   [ headers of names ('x' pax, 'L' GNU) ]*  header  content, padded to 512   ...   two blocks of zeros
  *
- * Every number is checked against what is left before it is used; headers that carry names are bounded. An archive must end with
- * zeros: one that was cut between two files is no archive, and what stands behind the end belongs to none. */
+ * Every number is checked against what is left before it is used; headers that carry names are bounded. An archive
+ * must end with zeros: one that was cut between two files is no archive, and what stands behind the end belongs to
+ * none. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* xz, by liblzma itself: libarchive lets a file ask for dictionaries of 4 GiB, liblzma takes a limit. What `xz -9` writes needs 65 MiB
- * to be read. See archive_internal.h. */
+/* xz, by liblzma itself: libarchive lets a file ask for dictionaries of 4 GiB, liblzma takes a limit. What `xz -9`
+ * writes needs 65 MiB to be read. See archive_internal.h. */
 #include <errno.h>
 #include <lzma.h>
 #include <unistd.h>

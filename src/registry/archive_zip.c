@@ -1,8 +1,8 @@
-/* Zip, through libarchive's reader of the directory at the end (which alone tells links from files). Stored and deflated entries only:
- * other methods may ask for dictionaries of gigabytes.
+/* Zip, through libarchive's reader of the directory at the end (which alone tells links from files). Stored and
+ * deflated entries only: other methods may ask for dictionaries of gigabytes.
  *
- * That directory is held in memory as a whole, so its entries are counted before libarchive sees it. Names are UTF-8, whatever
- * the locale of the process: the reading thread has one of its own meanwhile. */
+ * That directory is held in memory as a whole, so its entries are counted before libarchive sees it. Names are UTF-8,
+ * whatever the locale of the process: the reading thread has one of its own meanwhile. */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>

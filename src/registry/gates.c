@@ -1,6 +1,6 @@
-/* May this version go live? The gates of a promotion, in order: digest, load, golden, signature, latency, and the quality gates of
- * the bundle. One that cannot be looked at because the model does not load is "skipped"; one whose measure is missing has failed:
- * a bundle that asks for something must be able to show it.
+/* May this version go live? The gates of a promotion, in order: digest, load, golden, signature, latency, and the
+ * quality gates of the bundle. One that cannot be looked at because the model does not load is "skipped"; one whose
+ * measure is missing has failed: a bundle that asks for something must be able to show it.
  *
  * sw_gates_run looks at a folder and knows no registry; sw_registry_run_gates brings the folder. */
 #include <inttypes.h>

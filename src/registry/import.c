@@ -1,10 +1,12 @@
 /* An uploaded archive, or bare model file, as a version.
  *
- * An archive is read twice: once only to see whether it keeps to the limits and what its files are called, and once to store them,
- * one upload after another. So an archive that is refused has stored nothing, and a bomb has filled no disk. Files of an import that
- * fails later (a broken bundle, a database that is away) are blobs nobody refers to, which gc removes.
+ * An archive is read twice: once only to see whether it keeps to the limits and what its files are called, and once
+ * to store them, one upload after another. So an archive that is refused has stored nothing, and a bomb has filled no
+ * disk. Files of an import that fails later (a broken bundle, a database that is away) are blobs nobody refers to,
+ * which gc removes.
  *
- * The upload ends with the import, whatever comes of it; only one whose bytes have not all arrived stays for its sender. */
+ * The upload ends with the import, whatever comes of it; only one whose bytes have not all arrived stays for its
+ * sender. */
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,8 +1,9 @@
-/* What files are, before they become a version: which one is the model, what the bundle says, what the graph takes and gives. The rules
- * are those of sw_bundle_load, applied to a list of paths instead of a folder, so that what is accepted here is found by the
- * loader; nothing is loaded, and only bundle.yaml is read as a whole.
+/* What files are, before they become a version: which one is the model, what the bundle says, what the graph takes
+ * and gives. The rules are those of sw_bundle_load, applied to a list of paths instead of a folder, so that what is
+ * accepted here is found by the loader; nothing is loaded, and only bundle.yaml is read as a whole.
  *
- * Invariant: a path that the bundle or the graph names counts only when it is one of the files; nothing else is opened. */
+ * Invariant: a path that the bundle or the graph names counts only when it is one of the files; nothing else is
+ * opened. */
 #include <errno.h>
 #include <math.h>
 #include <unistd.h>
@@ -28,8 +29,8 @@ struct inspect {
     struct sw_error *err;
 };
 
-/* The path of a file named `name` in the folder that `beside` (a path, or "") lies in, without "." parts; NULL when it leaves the
- * version. On the heap. */
+/* The path of a file named `name` in the folder that `beside` (a path, or "") lies in, without "." parts; NULL when
+ * it leaves the version. On the heap. */
 static char *resolve(const char *beside, const char *name) {
     struct sw_buf out;
     struct sw_str part, rest = sw_str_of(name);
@@ -280,6 +281,7 @@ static sw_status inspect(struct inspect *in, struct sw_inspection *ret) {
     const struct sw_version_file *file = NULL;
     SW_TRY(read_bundle(in));
     SW_TRY(find_model(in, &file));
+    SW_ASSERT(file);
     SW_TRY(take_metrics(in, &ret->metrics));
     ret->description = sw_xstrdup(in->bundle->description);
     return sw_str_ends(sw_str_of(file->path), SW_STR(".onnx")) ? read_signature(in, file, &ret->signature) : SW_OK;

@@ -6,10 +6,12 @@
  *       MODEL-VERSION-N/          a materialised version
  *       work/N/                   of an inspection or import
  *
- * Several processes may share DIR (replicas on one machine, a restart that overlaps): a folder is swept at open when nobody holds
- * its lock, which the kernel lets go when its process ends, however it ends. Only names of the form above are swept.
+ * Several processes may share DIR (replicas on one machine, a restart that overlaps): a folder is swept at open when
+ * nobody holds its lock, which the kernel lets go when its process ends, however it ends. Only names of the form
+ * above are swept.
  *
- * Files are hard links to blobs where that is possible: they are never written to, and deleting a folder only unlinks them. */
+ * Files are hard links to blobs where that is possible: they are never written to, and deleting a folder only unlinks
+ * them. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +43,7 @@ static sw_status make_folder(const char *path, struct sw_error *err) {
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw) {
-    remove(path); /* what cannot be removed keeps its folder: the next sweep tries again */
+    (void)remove(path); /* what cannot be removed keeps its folder: the next sweep tries again */
     return 0;
 }
 

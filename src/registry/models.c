@@ -82,9 +82,9 @@ sw_status sw_registry_get_model(struct sw_registry *registry, const char *name, 
 }
 
 /* A LIKE pattern means the same in both databases only with this: SQLite's LIKE ignores case, its GLOB does not. */
-static const char *glob_of_like(struct sw_arena *arena, const char *like) {
+const char *sw_query_glob_of_like(struct sw_arena *arena, const char *like) {
     struct sw_buf glob;
-    sw_buf_init_arena(&glob, arena, 4096);
+    sw_buf_init_arena(&glob, arena, 64 << 10);
     for (; *like; like++) {
         if (*like == '%') {
             sw_buf_append_c(&glob, '*');
@@ -105,7 +105,7 @@ static sw_status like_condition(struct sw_query *query, struct sw_tx *tx, struct
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "name: a pattern of more than 1000 bytes");
     }
     if (sw_store_dialect(sw_tx_store(tx)) == SW_STORE_SQLITE) {
-        const char *glob = glob_of_like(arena, like);
+        const char *glob = sw_query_glob_of_like(arena, like);
         if (!glob) {
             return sw_registry_out_of_memory(err);
         }

@@ -115,10 +115,11 @@ sw_status sw_pointers_set_alias(struct sw_tx *tx, const char *model, const char 
 
 sw_status sw_pointers_set_stage(struct sw_registry *registry, struct sw_tx *tx, const char *model, int64_t version,
                                 enum sw_stage stage, struct sw_pointers *pointers, struct sw_error *err) {
+    int64_t place = pointers->moves_next++;
     return sw_tx_exec(
         tx, "UPDATE versions SET stage = $3, stage_seq = $4, updated_ms = $5 WHERE model = $1 AND version = $2",
-        SW_PARAMS(sw_v_text(model), sw_v_int(version), sw_v_text(sw_stage_name(stage)),
-                  sw_v_int(pointers->moves_next++), sw_v_int(sw_registry_now(registry))),
+        SW_PARAMS(sw_v_text(model), sw_v_int(version), sw_v_text(sw_stage_name(stage)), sw_v_int(place),
+                  sw_v_int(sw_registry_now(registry))),
         NULL, err);
 }
 

@@ -300,6 +300,95 @@ SW_MUST_CHECK sw_status sw_registry_materialise(struct sw_registry *registry, co
                                                 char **ret_path, struct sw_error *err);
 void sw_registry_dematerialise(struct sw_registry *registry, const char *path); /* deletes such a folder */
 
+/* ---- search (search.c), as MLflow's clients ask for it */
+
+enum sw_search_field {
+    SW_SEARCH_NAME,    /* text */
+    SW_SEARCH_VERSION, /* number; of versions only, as the next two */
+    SW_SEARCH_RUN_ID,  /* text */
+    SW_SEARCH_SOURCE,  /* text */
+    SW_SEARCH_CREATED, /* number: milliseconds since 1970 */
+    SW_SEARCH_UPDATED, /* the same */
+    SW_SEARCH_TAG,     /* text */
+};
+enum sw_search_op {
+    SW_SEARCH_EQ,
+    SW_SEARCH_NE,
+    SW_SEARCH_LT, /* these four for numbers only */
+    SW_SEARCH_LE,
+    SW_SEARCH_GT,
+    SW_SEARCH_GE,
+    SW_SEARCH_LIKE,  /* these for texts only: % and _, case-sensitive */
+    SW_SEARCH_ILIKE, /* ASCII case ignored */
+    SW_SEARCH_IN,    /* one of a list; not of tags */
+    SW_SEARCH_NOT_IN,
+};
+enum { SW_SEARCH_TERMS_MAX = 16, SW_SEARCH_LISTED_MAX = 32, SW_SEARCH_ORDERS_MAX = 4 };
+
+/* One condition. What has no value for the field does not match it, whatever the operator. */
+struct sw_search_term {
+    enum sw_search_field field;
+    enum sw_search_op op;
+    const char *key;  /* of a tag */
+    bool absent;      /* of a tag: who has no such tag matches too */
+    const char *text; /* of text fields */
+    int64_t number;   /* of numbers */
+    const char *list[SW_SEARCH_LISTED_MAX]; /* IN, NOT_IN */
+    size_t list_count;
+};
+struct sw_search_order {
+    enum sw_search_field field; /* NAME, CREATED, UPDATED, VERSION */
+    bool descending;
+};
+struct sw_search {
+    struct sw_search_term terms[SW_SEARCH_TERMS_MAX]; /* all must match */
+    size_t term_count;
+    struct sw_search_order orders[SW_SEARCH_ORDERS_MAX]; /* then by name, then by version, newest first */
+    size_t order_count;
+};
+/* {"models": [...], "next_page_token"}. A token belongs to the orders of its search. SW_E_INVALID_ARGUMENT: a field or
+ * operator that does not fit. */
+SW_MUST_CHECK sw_status sw_registry_search_models(struct sw_registry *registry, const struct sw_search *search,
+                                                  const struct sw_page *page, json_t **ret, struct sw_error *err);
+/* {"versions": [...], "next_page_token"}. */
+SW_MUST_CHECK sw_status sw_registry_search_versions(struct sw_registry *registry, const struct sw_search *search,
+                                                    const struct sw_page *page, json_t **ret, struct sw_error *err);
+/* {"versions": [...]}: of each of these models (a list of at most 1000 names) the newest version of each stage that has
+ * any; names that are no model are passed over. */
+SW_MUST_CHECK sw_status sw_registry_newest_versions(struct sw_registry *registry, const json_t *models, json_t **ret,
+                                                    struct sw_error *err);
+
+/* ---- files under paths that clients choose (mlflow_artifacts.c)
+ *
+ * What MLflow's clients upload before they make a version of it. A path is a file or a folder of files, never both;
+ * folders come and go with the files below them. Blobs are shared with versions, so a version made of such files stays
+ * what it is when they are replaced or deleted. Paths as sw_registry_path_valid has them. */
+
+/* A blob (noted already) under this path, over what is there. SW_E_CONFLICT: the path is a folder, or lies below a
+ * file. */
+SW_MUST_CHECK sw_status sw_registry_put_artifact(struct sw_registry *registry, const struct sw_actor *actor,
+                                                 const char *path, const struct sw_blob *blob, struct sw_error *err);
+/* A file, or a folder with all that is below it. SW_E_NOT_FOUND. */
+SW_MUST_CHECK sw_status sw_registry_delete_artifacts(struct sw_registry *registry, const struct sw_actor *actor,
+                                                     const char *path, struct sw_error *err);
+/* {"files": [{"path": name inside the folder, "is_dir", "file_size" (of files)}]}: what lies directly in a folder (""
+ * is the topmost one), by name; empty when there is no such folder. SW_E_TOO_LARGE: more than 10,000. */
+SW_MUST_CHECK sw_status sw_registry_list_artifacts(struct sw_registry *registry, const char *folder, json_t **ret,
+                                                   struct sw_error *err);
+/* The same of a folder inside a version. SW_E_NOT_FOUND: no such version. */
+SW_MUST_CHECK sw_status sw_registry_list_version_folder(struct sw_registry *registry, const char *model,
+                                                        const char *version, const char *folder, json_t **ret,
+                                                        struct sw_error *err);
+/* One file, open for sending. */
+SW_MUST_CHECK sw_status sw_registry_open_artifact(struct sw_registry *registry, const char *path, int *ret_fd,
+                                                  uint64_t *ret_size, struct sw_digest *ret_digest,
+                                                  struct sw_error *err);
+/* The files below a folder, their paths from there; or the one file of that path, under its last name. In the arena.
+ * SW_E_NOT_FOUND; SW_E_TOO_LARGE: more than a version can have. */
+SW_MUST_CHECK sw_status sw_registry_artifact_files(struct sw_registry *registry, const char *path,
+                                                   struct sw_arena *arena, struct sw_version_file **ret,
+                                                   size_t *ret_count, struct sw_error *err);
+
 /* ---- keeping house (gc.c, backup.c) */
 
 /* Removes what nothing needs and that is older than `days`: blobs that no version (and no MLflow artifact path, and no

@@ -9,6 +9,7 @@
  *   rollback.c   history, rollback            gates.c, signature_compare.c  may this version go live?
  *   serving.c    what replicas load           materialise.c    a version's files as a folder
  *   blobs.c      which files are known        gc.c, holds.c, backup*.c, restore.c
+ *   search.c     filters and orders           mlflow_artifacts.c  files under paths that clients choose
  *
  * Rules. Nothing slow happens inside a write transaction (they follow one another over all replicas): files are looked
  * at, hashed and run before it, and what was assumed then is checked again inside. A write transaction that changes
@@ -105,13 +106,15 @@ SW_MUST_CHECK sw_status sw_registry_page_sql(struct sw_tx *tx, enum sw_page_kind
 /* A statement in the making, in an arena. Overflow is noticed at the end. */
 struct sw_query {
     struct sw_buf sql;
-    struct sw_value params[16];
+    struct sw_value params[96];
     size_t count;
 };
 void sw_query_init(struct sw_query *query, struct sw_arena *arena);
 void sw_query_text(struct sw_query *query, const char *sql);
 /* Appends `sql`, which ends with a '$', the number of the parameter, and the parameter. */
 void sw_query_param(struct sw_query *query, const char *sql, struct sw_value value);
+/* SQLite's GLOB pattern of a LIKE pattern: LIKE ignores case there, GLOB does not. NULL: out of memory, or too long. */
+const char *sw_query_glob_of_like(struct sw_arena *arena, const char *like);
 SW_MUST_CHECK sw_status sw_query_run(struct sw_query *query, struct sw_tx *tx, struct sw_arena *arena,
                                      struct sw_rows *ret, struct sw_error *err);
 

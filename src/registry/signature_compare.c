@@ -1,8 +1,9 @@
 /* Does a candidate break those who call the live version?
  *
- * Inputs are contravariant: what callers send now must still be taken (same datatype, a shape at least as wide), and nothing more
- * may be required. Outputs are covariant: what callers read now must still be there, of the same datatype, with a shape that
- * is one of those they expect. A dimension of -1 stands for every size, a shape of null for every shape. */
+ * Inputs are contravariant: what callers send now must still be taken (same datatype, a shape at least as wide), and
+ * nothing more may be required. Outputs are covariant: what callers read now must still be there, of the same
+ * datatype, with a shape that is one of those they expect. A dimension of -1 stands for every size, a shape of null
+ * for every shape. */
 #include "registry/registry_internal.h"
 
 static json_t *find(const json_t *list, const char *name) {

@@ -138,9 +138,9 @@ void sw_repository_each(struct sw_repository *repository, void (*fn)(void *arg, 
 void sw_repository_yield_to_requests(struct sw_repository *repository);
 
 /* True when the first load of every model from a file or folder that was asked for has ended, well or not: the server
- * then answers for each of them as well as it can. One model that does not load must not take the others out of traffic;
- * who needs a certain model asks for that model's readiness. Managed models do not count, so that one that is new does
- * not either: sw_serving_ready says whether those of the start have been loaded. */
+ * then answers for each of them as well as it can. One model that does not load must not take the others out of
+ * traffic; who needs a certain model asks for that model's readiness. Managed models do not count, so that one that
+ * is new does not either: sw_serving_ready says whether those of the start have been loaded. */
 bool sw_repository_ready(struct sw_repository *repository);
 
 #endif

@@ -220,6 +220,7 @@ static sw_status postgres_begin(struct sw_conn *base, enum sw_tx_mode mode, int6
                           : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
                             "SELECT revision FROM store_state WHERE id = 1";
     PGresult *result = NULL;
+    conn->writable = mode == SW_TX_WRITE;
     sw_status status = sw_postgres_simple(conn, sql, &result, err);
     int64_t revision = 0;
     if (!status && (PQntuples(result) != 1 || !sw_parse_i64(sw_str_of(PQgetvalue(result, 0, 0)), &revision))) {
@@ -236,6 +237,7 @@ static sw_status postgres_begin(struct sw_conn *base, enum sw_tx_mode mode, int6
 
 static sw_status postgres_begin_bare(struct sw_conn *base, bool write, struct sw_error *err) {
     struct sw_postgres_conn *conn = sw_postgres_of(base);
+    conn->writable = write;
     sw_status status = sw_postgres_simple(
         conn, write ? "BEGIN; SELECT pg_advisory_xact_lock(" WRITER_LOCK "); SET LOCAL statement_timeout = 0" : "BEGIN",
         NULL, err);

@@ -13,6 +13,7 @@ struct sw_postgres_conn {
     PGconn *pq;
     struct sw_map statements; /* kinds of the parameters and SQL text -> name of the prepared statement (owned) */
     unsigned statement_count; /* names given so far */
+    bool writable;            /* of the open transaction */
     bool unlimited;           /* a migration: statements may take as long as they take */
 };
 

@@ -68,7 +68,9 @@ sw_status sw_postgres_failure(struct sw_postgres_conn *conn, const PGresult *res
     const char *place = conn->base.store->place;
     sw_status code = SW_E_INTERNAL;
     const char *what = NULL;
-    for (size_t i = 0; i < SW_COUNTOF(meanings); i++) {
+    /* A change in a read transaction is a fault of ours, not of the server. */
+    bool own_fault = strcmp(state, "25006") == 0 && !conn->writable;
+    for (size_t i = 0; i < SW_COUNTOF(meanings) && !own_fault; i++) {
         if (strncmp(state, meanings[i].state, strlen(meanings[i].state)) == 0) {
             code = meanings[i].code;
             what = meanings[i].what;

@@ -99,8 +99,7 @@ bool sw_rows_is_null(const struct sw_rows *rows, size_t row, size_t column);
 enum sw_tx_mode { SW_TX_READ, SW_TX_WRITE };
 
 /* SW_E_UNAVAILABLE: the database is away (or was exchanged for one this program may not use), all connections are in
- * use, or other writers took too long. SW_E_IO: SQLite's file is damaged, or was moved away. A writing statement in a
- * read transaction fails: SQLite SW_E_INTERNAL, PostgreSQL SW_E_UNAVAILABLE. */
+ * use, or other writers took too long. SW_E_IO: SQLite's file is damaged, or was moved away. */
 SW_MUST_CHECK sw_status sw_store_begin(struct sw_store *store, enum sw_tx_mode mode, struct sw_tx **ret,
                                        struct sw_error *err);
 /* Ends the transaction in either case. SW_E_UNAVAILABLE: connection lost, the outcome is unknown. */
@@ -109,8 +108,8 @@ void sw_tx_rollback(struct sw_tx *tx); /* NULL is allowed: for clean-up after a 
 
 /* Runs one statement; parameters are $1 .. $count. *ret_changed (may be NULL): rows changed. After a failure the
  * transaction can only be rolled back. SW_E_CONFLICT: a constraint (unique, foreign key) is violated;
- * SW_E_INSUFFICIENT_STORAGE: disk full; SW_E_UNAVAILABLE: connection lost, time-out, locked too long; SW_E_IO:
- * damaged. */
+ * SW_E_INSUFFICIENT_STORAGE: disk full; SW_E_UNAVAILABLE: connection lost, time-out, locked too long; SW_E_INTERNAL:
+ * bad SQL, or a change in a read transaction; SW_E_IO: damaged. */
 SW_MUST_CHECK sw_status sw_tx_exec(struct sw_tx *tx, const char *sql, const struct sw_value *params, size_t count,
                                    int64_t *ret_changed, struct sw_error *err);
 /* The same for a statement that gives rows (SELECT, or ... RETURNING). Rows are bounded by the statement's LIMIT and

@@ -1,5 +1,5 @@
-/* Any bytes as an archive. The first one says which kind it is taken for, and whether the checksums of tar headers are made good, without
- * which hardly anything would get behind the first header. */
+/* Any bytes as an archive. The first one says which kind it is taken for, and whether the checksums of tar headers
+ * are made good, without which hardly anything would get behind the first header. */
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -218,6 +218,35 @@ def serve_control(server, control):
         control.sendall(b"done\n")
 
 
+class Command:
+    """The command to run. SIGTERM is passed on to it, whenever it comes: an exception could come in the middle of
+    starting it, and leave it behind."""
+
+    def __init__(self, words):
+        self.words = words
+        self.process = None
+        self.ended = False
+        signal.signal(signal.SIGTERM, self._end)
+
+    def _end(self, *_):
+        self.ended = True
+        if self.process:
+            self.process.terminate()
+
+    def run(self, url, control):
+        """-> its exit code, 128 + the signal when one ended it"""
+        if self.ended:
+            return 128 + signal.SIGTERM
+        environment = {**os.environ, "SLIPWAY_TEST_POSTGRES": url,
+                       "SLIPWAY_TEST_POSTGRES_CONTROL": str(control.fileno())}
+        self.process = subprocess.Popen(self.words, env=environment, pass_fds=[control.fileno()])
+        control.close()
+        if self.ended:  # while it was being started
+            self.process.terminate()
+        code = self.process.wait()
+        return code if code >= 0 else 128 - code
+
+
 def main():
     command = sys.argv[1:]
     if command[:1] == ["--"]:
@@ -227,21 +256,12 @@ def main():
     if not programs():
         print("skipped: PostgreSQL is not installed; run: tools/setup.sh test")
         sys.exit(SKIPPED)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    command_of_test = Command(command)
     with PostgresServer() as server:
         ours, theirs = socket.socketpair()
         threading.Thread(target=serve_control, args=(server, ours), daemon=True).start()
-        environment = {**os.environ, "SLIPWAY_TEST_POSTGRES": server.url,
-                       "SLIPWAY_TEST_POSTGRES_CONTROL": str(theirs.fileno())}
-        child = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
-        theirs.close()
-        try:
-            code = child.wait()
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait(LIMIT_S)
-    sys.exit(code if code >= 0 else 128 - code)
+        code = command_of_test.run(server.url, theirs)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

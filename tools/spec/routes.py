@@ -78,7 +78,7 @@ def check(route, schemas, parameters):
     for name in names:
         if name not in schemas and name not in ("binary", NO_BODY) and not name.startswith("text:"):
             fail(f"{where}: unknown schema {name}")
-    if route.get("error_shape", "native") not in ("native", "oip"):
+    if route.get("error_shape", "native") not in ("native", "oip", "mlflow"):
         fail(f"{where}: unknown error_shape")
 
 
@@ -96,7 +96,7 @@ def template(route):
 
 
 def error_schema(route):
-    return {"oip": "ErrorOip"}.get(route.get("error_shape"), "ErrorNative")
+    return {"oip": "ErrorOip", "mlflow": "ErrorMlflow"}.get(route.get("error_shape"), "ErrorNative")
 
 
 # ---- the C route table

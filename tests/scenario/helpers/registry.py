@@ -10,6 +10,7 @@ test that expects one says so with pytest.raises.
 import hashlib
 import http.client
 import json
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -39,15 +40,16 @@ def read_files(folder):
 
 
 class Registry:
-    """One keep-alive connection."""
+    """One keep-alive connection. With `client` (Server.client()) every answer is compared with /openapi.json too."""
 
-    def __init__(self, port, host="127.0.0.1", timeout_s=60.0, actor=None):
-        self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    def __init__(self, port, host="127.0.0.1", timeout_s=60.0, actor=None, client=None):
+        self.connection = http.client.HTTPConnection(host, port, timeout=timeout_s) if client is None else None
+        self.client = client
         self.actor = actor
         self.known = set()  # digests that the server has
 
     def close(self):
-        self.connection.close()
+        (self.client or self.connection).close()
 
     def __enter__(self):
         return self
@@ -63,6 +65,9 @@ class Registry:
         if body is not None and not isinstance(body, (bytes, bytearray)):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
+        if self.client is not None:
+            answer = self.client.request(method, path, body=body, headers=headers)
+            return answer.status, answer.headers, answer.body
         try:
             self.connection.request(method, path, body=body, headers=headers)
             answer = self.connection.getresponse()
@@ -71,8 +76,8 @@ class Registry:
             self.connection.close()
             raise
 
-    def call(self, method, path, body=None):
-        status, _, data = self.request(method, path, body)
+    def call(self, method, path, body=None, headers=None):
+        status, _, data = self.request(method, path, body, headers)
         if status >= 300:
             raise Refused(method, path, status, data)
         return json.loads(data) if data else None
@@ -94,6 +99,28 @@ class Registry:
     def push(self, model, files, **fields):
         listed = [{"path": path, "sha256": self.upload(data), "size": len(data)} for path, data in files.items()]
         return self.call("POST", f"/api/v1/models/{quote(model)}/versions", {"files": listed, **fields})
+
+    def push_body(self, model, body, headers=None, **query):
+        """A model file or an archive as the body itself."""
+        path = f"/api/v1/models/{quote(model)}/push"
+        if query:
+            path += "?" + urllib.parse.urlencode(query)
+        return self.call("POST", path, body, {"Content-Type": "application/octet-stream", **(headers or {})})
+
+    def pull(self, model, version, path, headers=None, method="GET"):
+        """(status, headers, bytes) of one file."""
+        return self.request(method, f"/api/v1/models/{quote(model)}/versions/{quote(version)}/files/"
+                            + urllib.parse.quote(path), headers=headers)
+
+    def create(self, model, **fields):
+        return self.call("POST", "/api/v1/models", {"name": model, **fields})
+
+    def patch(self, model, version=None, **changes):
+        below = f"/versions/{quote(version)}" if version is not None else ""
+        return self.call("PATCH", f"/api/v1/models/{quote(model)}{below}", changes)
+
+    def delete(self, model, **query):
+        return self.call("DELETE", f"/api/v1/models/{quote(model)}?" + urllib.parse.urlencode(query))
 
     def models(self, **query):
         return self.call("GET", "/api/v1/models?" + urllib.parse.urlencode(query))
@@ -125,6 +152,17 @@ class Registry:
         return self.call("PUT", f"/api/v1/models/{quote(model)}/aliases/{quote(alias)}",
                          {"version": str(version), **fields})
 
+    def aliases(self, model):
+        return {row["alias"]: row["version"]
+                for row in self.call("GET", f"/api/v1/models/{quote(model)}/aliases")["aliases"]}
+
+    def delete_alias(self, model, alias):
+        return self.call("DELETE", f"/api/v1/models/{quote(model)}/aliases/{quote(alias)}")
+
+    def stages(self, model):
+        """{version: stage}"""
+        return {row["version"]: row["stage"] for row in self.versions(model, limit=1000)["versions"]}
+
     def stage(self, model, stage, version, **fields):
         return self.call("PUT", f"/api/v1/models/{quote(model)}/stages/{quote(stage)}",
                          {"version": str(version), **fields})
@@ -142,3 +180,37 @@ class Registry:
 
     def audit_verify(self):
         return self.call("GET", "/api/v1/audit/verify")
+
+    def everything(self):
+        """All that the registry shows: models, their versions, files, aliases and history, and the audit log."""
+        models = self.models(limit=1000)["models"]
+        below = {}
+        for model in models:
+            name = model["name"]
+            versions = self.versions(name, limit=1000)["versions"]
+            files = {v["version"]: self.files(name, v["version"]) for v in versions}
+            below[name] = {"versions": versions, "files": files, "aliases": self.aliases(name),
+                           "history": self.history(name)}
+        return {"models": models, "below": below, "audit": self.audit(limit=1000)}
+
+
+def disk(folder):
+    """{path: size} of what the registry keeps in its data folder, without the database and the folders of what is loaded."""
+    folder = Path(folder)
+    return {str(p.relative_to(folder)): p.stat().st_size for top in ("blobs", "uploads")
+            for p in sorted((folder / top).rglob("*")) if p.is_file()}
+
+
+def eventually(condition, what="", limit_s=30.0):
+    """What condition() gives once that is true. AssertionErrors of it count as not yet."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            result = condition()
+            if result:
+                return result
+            last = f"{result!r}"
+        except AssertionError as error:
+            last = str(error)
+        assert time.monotonic() < deadline, f"{what or 'condition'}: not within {limit_s} s; last: {last}"
+        time.sleep(0.02)

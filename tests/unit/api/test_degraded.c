@@ -1,7 +1,9 @@
 /* Without a registry, and with one whose database cannot be reached: what is served goes on, and every answer says why.
  * */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 
 #include <cmocka.h>
 
@@ -71,6 +73,28 @@ static void degraded(void **state) {
     assert_non_null(harness_header(&a, "Retry-After"));
 }
 
+static void on_followed(void *arg, sw_status status, const struct sw_error *err) { /* loader thread */
+    atomic_store((atomic_int *)arg, (int)status);
+}
+
+/* A model of the registry is answered for from memory, and the answer says what is missing. */
+static void history_unknown(void **state) {
+    struct sw_served_version version = {.number = 3, .bytes = 1234, .pinned = true, .digest = "d"};
+    struct sw_served_model wanted = {.name = "m", .live = 3, .versions = &version, .version_count = 1};
+    struct sw_error err;
+    atomic_int outcome = -1;
+    assert_int_equal(sw_repository_follow(harness_repository, &wanted, on_followed, &outcome, &err), SW_OK);
+    while (atomic_load(&outcome) < 0) {
+        sched_yield();
+    }
+    assert_int_equal(atomic_load(&outcome), SW_E_UNAVAILABLE); /* its files cannot be had */
+    struct answer a = harness_get("/models/versions?model=m");
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(a.body, "{\"name\":\"m\",\"current\":null,\"available\":[{\"version\":3,"));
+    assert_non_null(strstr(a.body, "\"size_bytes\":1234"));
+    assert_non_null(strstr(a.body, "\"history\":[],\"history_error\":\""));
+}
+
 static int never_seen(void **state) {
     harness_start(&(struct harness_options){.registry = true, .store_url = AWAY});
     harness_model("sum", MODEL_SUM, true);
@@ -91,6 +115,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_registry, without_registry, teardown),
         cmocka_unit_test_setup_teardown(degraded, database_away, teardown),
+        cmocka_unit_test_setup_teardown(history_unknown, database_away, teardown),
         cmocka_unit_test_setup_teardown(not_ready_before_the_first_look, never_seen, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

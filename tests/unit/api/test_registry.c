@@ -359,42 +359,36 @@ static void gc(void **state) {
     RUN(cases);
 }
 
-/* While a writer lets nobody in, changes and promotions wait, questions are answered, and what is too many is refused.
- * */
+/* While a writer lets nobody in, changes and promotions wait, questions are answered, and what is too many is refused. */
 static void changes_wait_for_the_writer(void **state) {
-    enum { CHANGES = 80 };
-    int fds[CHANGES], promotion[3], made = 0, refused = 0;
-    char path[64];
+    enum { CHANGES = 80 }; /* 4 threads and a queue of 64 take 68 at most */
+    struct pollfd changes[CHANGES];
+    int promotions[3], waited = 0, refused = 0;
+    static const char json[] = "Content-Type: application/json\r\n";
     assert_int_equal(harness_push("x", NULL, MODEL_SUM), 1);
     harness_lock();
     for (size_t i = 0; i < 3; i++) {
-        promotion[i] = harness_begin("POST", API "/x/promote", "Content-Type: application/json\r\n", "{\"version\":1}",
-                                     13);
+        promotions[i] = harness_begin("POST", API "/x/promote", json, "{\"version\":1}", 13);
     }
     assert_int_equal(harness_get(API "/x").status, 200);
     assert_int_equal(harness_get("/health/ready").status, 200);
     for (size_t i = 0; i < CHANGES; i++) {
-        snprintf(path, sizeof path, API "/many-%zu", i);
-        fds[i] = harness_begin("DELETE", path, NULL, NULL, 0);
+        int fd = harness_begin("DELETE", API "/many", NULL, NULL, 0);
+        changes[i] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
-    struct pollfd waiting[CHANGES];
-    for (size_t i = 0; i < CHANGES; i++) {
-        waiting[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-    }
-    assert_true(poll(waiting, CHANGES, -1) > 0); /* one was refused: the queue is full from now on */
-    struct answer a = harness_get(API "/x");
-    assert_int_equal(a.status, 429);
-    assert_string_equal(harness_header(&a, "Retry-After"), "1");
+    assert_true(poll(changes, CHANGES, -1) > 0); /* who waits gets no answer yet */
     harness_unlock();
     for (size_t i = 0; i < CHANGES; i++) {
-        a = harness_end(fds[i], "DELETE", API "/many");
-        made += a.status == 404;
-        refused += a.status == 429;
+        struct answer a = harness_end(changes[i].fd, "DELETE", API "/many");
+        bool is_refused = a.status == 429;
+        assert_true(is_refused || a.status == 404);
+        assert_true(!is_refused || strcmp(harness_header(&a, "Retry-After"), "1") == 0);
+        refused += is_refused;
+        waited += !is_refused;
     }
-    assert_int_equal(made + refused, CHANGES);
-    assert_true(refused > 0 && made >= 64);
+    assert_true(refused >= 1 && waited >= 64);
     for (size_t i = 0; i < 3; i++) {
-        a = harness_end(promotion[i], "POST", API "/x/promote");
+        struct answer a = harness_end(promotions[i], "POST", API "/x/promote");
         assert_true(a.status == 200 || a.status == 409); /* one of them is first */
     }
 }

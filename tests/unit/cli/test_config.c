@@ -216,6 +216,36 @@ static void keys_are_found_or_suggested(void **state) {
     assert_null(near);
 }
 
+static void the_registrys_keys_are_checked(void **state) {
+    assert_file_refused("store: { url: 'mysql://x' }", "store.url is '(hidden)', but must be postgresql://");
+    assert_file_refused("store: { url: 'sqlite:' }", "or sqlite:PATH");
+    assert_file_refused("artifacts: { url: 'gs://bucket' }", "artifacts.url is 'gs://bucket', but must be s3://BUCKET");
+    assert_file_refused("artifacts: { url: 's3:///x' }", "must be s3://BUCKET");
+    assert_file_refused("artifacts: { s3_endpoint: '127.0.0.1:9000' }", "must be an address that begins with http://");
+    assert_file_refused("registry: { version_policy: newest }", "must be live, all, or latest:N");
+    assert_file_refused("store: { pool: 21 }", "store.pool is '21', but must be a whole number from 1 to 20");
+    assert_file_refused("store: { poll: 6s }", "store.poll is '6s', but must be a duration from 50ms to 5s");
+    const char *file = file_with("store: { url: 'postgresql://me:hush@db/x', notify: false }\n"
+                                 "artifacts: { url: 's3://bucket/pre', s3_secret_key: hush, cache: 0 }\n"
+                                 "registry: { version_policy: 'latest:3', keep_previous: 0 }\n");
+    struct sw_config *config = load(&(struct sw_config_sources){.file = file});
+    assert_string_equal(sw_config_text(config, SW_KEY_STORE_URL), "postgresql://me:hush@db/x");
+    assert_int_equal(sw_config_ms(config, SW_KEY_REGISTRY_KEEP_PREVIOUS), 0);
+    assert_int_equal(sw_config_number(config, SW_KEY_ARTIFACTS_MAX_UPLOAD), 16ull << 30);
+    assert_int_equal(sw_config_ms(config, SW_KEY_STORE_POLL), 1000);
+    struct sw_buf text;
+    sw_buf_init(&text, 1 << 20);
+    sw_config_write_yaml(config, &text);
+    assert_null(strstr(text.data, "hush")); /* neither the password in the URL nor the key */
+    json_t *json = sw_config_to_json(config);
+    char *dump = json_dumps(json, 0);
+    assert_null(strstr(dump, "hush"));
+    free(dump);
+    json_decref(json);
+    sw_buf_deinit(&text);
+    sw_config_destroy(config);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
@@ -229,6 +259,7 @@ int main(void) {
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(as_json),
         cmocka_unit_test(keys_are_found_or_suggested),
+        cmocka_unit_test(the_registrys_keys_are_checked),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

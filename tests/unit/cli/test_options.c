@@ -99,6 +99,43 @@ static void faults_are_named(void **state) {
     assert_usage(PARSE(&args, &err, "version", "x"), &args, &err, "one argument too many: 'x'");
 }
 
+static void missing_arguments_are_named(void **state) {
+    struct sw_args args;
+    struct sw_error err;
+    assert_usage(PARSE(&args, &err, "model", "push"), &args, &err, "NAME PATH is missing");
+    assert_usage(PARSE(&args, &err, "model", "push", "digits"), &args, &err, "PATH is missing");
+    assert_null(strstr(err.message, "NAME"));
+    assert_usage(PARSE(&args, &err, "model", "pull", "digits", "3"), &args, &err, "DIR is missing");
+    assert_null(strstr(err.message, "VERSION"));
+    assert_usage(PARSE(&args, &err, "model", "show", "digits", "3", "x"), &args, &err, "one argument too many: 'x'");
+    assert_usage(PARSE(&args, &err, "model"), &args, &err, "needs a second word");
+    assert_usage(PARSE(&args, &err, "model", "pusch", "a", "b"), &args, &err, "did you mean 'model push'?");
+}
+
+static void registry_commands_take_their_options(void **state) {
+    struct sw_args args;
+    struct sw_error err;
+    assert_int_equal(PARSE(&args, &err, "model", "push", "-t", "a=b", "digits", "--tag=c=d", "dir", "--metric",
+                           "auc=0.9", "--promote", "--server", "http://127.0.0.1:1"),
+                     SW_OK);
+    assert_int_equal(args.command->id, SW_COMMAND_MODEL_PUSH);
+    assert_int_equal(args.positional_count, 2);
+    assert_int_equal(args.given_count, 5);
+    assert_string_equal(args.given[0].value, "a=b");
+    assert_string_equal(args.given[1].value, "c=d");
+    assert_int_equal(sw_args_integer(&args, SW_OPTION_VERSION), 0);
+    assert_string_equal(sw_args_text(&args, SW_OPTION_SERVER), "http://127.0.0.1:1");
+    sw_args_deinit(&args);
+    assert_int_equal(PARSE(&args, &err, "model", "gc"), SW_OK);
+    assert_int_equal(sw_args_integer(&args, SW_OPTION_DAYS), 30);
+    assert_false(sw_args_has(&args, SW_OPTION_DRY_RUN));
+    sw_args_deinit(&args);
+    assert_usage(PARSE(&args, &err, "model", "gc", "--days", "-1"), &args, &err, "--days takes a whole number from 0");
+    assert_usage(PARSE(&args, &err, "model", "list", "--limit", "0"), &args, &err,
+                 "--limit takes a whole number from 1");
+    assert_usage(PARSE(&args, &err, "audit", "verify", "--limit", "1"), &args, &err, "unknown option --limit");
+}
+
 static void commands_are_found_or_suggested(void **state) {
     struct sw_args args;
     struct sw_error err;
@@ -193,6 +230,8 @@ int main(void) {
         cmocka_unit_test(defaults_come_from_the_table),
         cmocka_unit_test(integers_are_checked),
         cmocka_unit_test(faults_are_named),
+        cmocka_unit_test(missing_arguments_are_named),
+        cmocka_unit_test(registry_commands_take_their_options),
         cmocka_unit_test(commands_are_found_or_suggested),
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(hostile_words_do_no_harm),

@@ -1,5 +1,5 @@
-/* What an ONNX file says of its inputs and outputs: of the models that the whole test suite uses, of graphs written here
- * byte by byte, and of files that are broken, hostile or huge. */
+/* What an ONNX file says of its inputs and outputs: of the models that the whole test suite uses, of graphs written
+ * here byte by byte, and of files that are broken, hostile or huge. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -373,7 +373,8 @@ static void test_graphs_within_graphs(void **state) {
     refuse_path(model_file(), SW_E_MODEL_INVALID, "more than 32 deep");
 }
 
-/* Every beginning of a good file is refused or, where it ends between two fields, gives something; nothing is read beyond. */
+/* Every beginning of a good file is refused or, where it ends between two fields, gives something; nothing is read
+ * beyond. */
 static void test_every_truncation(void **state) {
     put_external(&graph, 5, "w", "a.bin");
     put_value(&graph, 11, "x");

@@ -11,81 +11,13 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "base/arena.h"
 #include "base/log.h"
+#include "fake_source.h"
 #include "managed.h"
 #include "rollout/serving.h"
 #include "rollout/serving_internal.h"
 
 #define MS UINT64_C(1000000)
-
-/* ---- a registry of at most a few models */
-
-enum { MODELS_MAX = 16 };
-
-static struct {
-    pthread_mutex_t lock;
-    struct {
-        char name[16], wish[100];
-        int64_t revision; /* of its last change */
-    } models[MODELS_MAX];
-    size_t count;
-    int64_t revision;
-    sw_status failure; /* SW_OK: none */
-    size_t looks;
-} source = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static sw_status changes(void *arg, int64_t since, struct sw_arena *arena, struct sw_served_model **ret,
-                         size_t *ret_count, int64_t *ret_revision, struct sw_error *err) {
-    SW_ASSERT(arg == &source);
-    struct sw_served_model *models = sw_arena_calloc(arena, MODELS_MAX, sizeof *models);
-    size_t count = 0;
-    pthread_mutex_lock(&source.lock);
-    source.looks++;
-    sw_status status = source.failure;
-    for (size_t i = 0; i < source.count; i++) {
-        bool deleted = strcmp(source.models[i].wish, "deleted") == 0;
-        if (source.models[i].revision > since && !(since == 0 && deleted)) {
-            models[count++] = managed_parse(source.models[i].name, source.models[i].wish, arena);
-        }
-    }
-    int64_t revision = source.revision;
-    pthread_mutex_unlock(&source.lock);
-    if (status) {
-        return sw_fail(err, status, "the database is away");
-    }
-    *ret = models;
-    *ret_count = count;
-    *ret_revision = revision;
-    return SW_OK;
-}
-
-static void change(const char *name, const char *wish) {
-    pthread_mutex_lock(&source.lock);
-    size_t at = 0;
-    while (at < source.count && strcmp(source.models[at].name, name) != 0) {
-        at++;
-    }
-    SW_ASSERT(at < MODELS_MAX);
-    source.count += at == source.count;
-    snprintf(source.models[at].name, sizeof source.models[at].name, "%s", name);
-    snprintf(source.models[at].wish, sizeof source.models[at].wish, "%s", wish);
-    source.models[at].revision = ++source.revision;
-    pthread_mutex_unlock(&source.lock);
-}
-
-static void fail_source(sw_status status) {
-    pthread_mutex_lock(&source.lock);
-    source.failure = status;
-    pthread_mutex_unlock(&source.lock);
-}
-
-static size_t looks(void) {
-    pthread_mutex_lock(&source.lock);
-    size_t count = source.looks;
-    pthread_mutex_unlock(&source.lock);
-    return count;
-}
 
 /* ---- set-up */
 
@@ -94,7 +26,7 @@ static struct sw_serving *serving;
 static struct sw_serving_options options(void) {
     return (struct sw_serving_options){
         .repository = managed_repository,
-        .source = {&source, changes},
+        .source = fake_source(),
         .retry_min_ms = 100,
         .retry_max_ms = 400,
         .clock = &managed_clock,
@@ -102,10 +34,7 @@ static struct sw_serving_options options(void) {
 }
 
 static void reset(void) {
-    source.count = 0;
-    source.revision = 0;
-    source.failure = SW_OK;
-    source.looks = 0;
+    fake_source_reset();
     sw_log_set_level(SW_LOG_OFF);
     managed_create(60000, 1000);
 }
@@ -144,8 +73,8 @@ static void advance(uint64_t ms) {
 static void the_first_look(void **state) {
     managed_files("a", 1, "ok");
     managed_files("b", 2, "ok");
-    change("a", "live=1 champion:1");
-    change("b", "live=2");
+    fake_source_change("a", "live=1 champion:1");
+    fake_source_change("b", "live=2");
     struct sw_error err;
     assert_int_equal(sw_serving_health(serving, &err), SW_E_UNAVAILABLE);
     assert_string_equal(err.message, "the registry has not been read yet");
@@ -168,15 +97,15 @@ static void an_empty_registry_is_ready(void **state) {
 
 static void nothing_is_read_without_a_wake(void **state) {
     step();
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     managed_files("a", 1, "ok");
     for (int i = 0; i < 5; i++) {
         advance(2000);
         step();
     }
-    assert_int_equal(looks(), 1);
+    assert_int_equal(fake_source_looks(), 1);
     woken_step();
-    assert_int_equal(looks(), 2);
+    assert_int_equal(fake_source_looks(), 2);
     managed_assert_version("a", "", 1);
     assert_int_equal(sw_serving_revision(serving), 1);
 }
@@ -184,15 +113,15 @@ static void nothing_is_read_without_a_wake(void **state) {
 static void the_revision_waits_for_the_loads(void **state) {
     managed_files("a", 1, "ok");
     managed_files("b", 1, "ok");
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     step();
-    change("b", "live=1");
+    fake_source_change("b", "live=1");
     fake_close_gate();
     sw_serving_wake(serving);
     (void)serving_step(serving);
     fake_wait_started(2);
     assert_int_equal(sw_serving_revision(serving), 1);
-    change("c", "");
+    fake_source_change("c", "");
     sw_serving_wake(serving);
     (void)serving_step(serving); /* asks for c, behind b */
     assert_int_equal(sw_serving_revision(serving), 1);
@@ -204,7 +133,7 @@ static void the_revision_waits_for_the_loads(void **state) {
 
 static void it_is_not_ready_before_the_first_loads_ended(void **state) {
     managed_files("a", 1, "broken");
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     fake_close_gate();
     (void)serving_step(serving);
     fake_wait_started(1);
@@ -218,10 +147,10 @@ static void it_is_not_ready_before_the_first_loads_ended(void **state) {
 static void a_rename_loads_the_new_name_first(void **state) {
     managed_files("old", 1, "ok");
     managed_files("new", 1, "ok");
-    change("old", "live=1");
+    fake_source_change("old", "live=1");
     step();
-    change("old", "deleted");
-    change("new", "live=1");
+    fake_source_change("old", "deleted");
+    fake_source_change("new", "live=1");
     sw_serving_wake(serving);
     fake_close_gate();
     (void)serving_step(serving);
@@ -239,13 +168,13 @@ static void a_name_of_the_command_line_is_left_alone(void **state) {
     assert_int_equal(sw_repository_load_wait(managed_repository, SW_STR("a"), NULL), SW_OK);
     managed_files("a", 7, "ok");
     managed_files("b", 1, "ok");
-    change("a", "live=7");
-    change("b", "live=1");
+    fake_source_change("a", "live=7");
+    fake_source_change("b", "live=1");
     step();
     managed_assert_version("a", "", 1);
     managed_assert_version("b", "", 1);
     assert_int_equal(sw_serving_revision(serving), 2);
-    change("a", "deleted");
+    fake_source_change("a", "deleted");
     woken_step();
     managed_assert_version("a", "", 1);
     assert_int_equal(sw_serving_revision(serving), 3);
@@ -255,19 +184,18 @@ static void a_registry_that_went_back(void **state) {
     managed_files("a", 1, "ok");
     managed_files("a", 2, "ok");
     managed_files("b", 1, "ok");
-    change("a", "live=1");
-    change("a", "live=2");
-    change("b", "live=1");
+    fake_source_change("a", "live=1");
+    fake_source_change("a", "live=2");
+    fake_source_change("b", "live=1");
     step();
     managed_assert_index("a/2 READY live\nb/1 READY live\n");
-    source.count = 1; /* an older state is restored: b did not exist, a was at version 1 */
-    source.revision = 0;
-    change("a", "live=1");
+    fake_source_go_back(1, 1); /* b did not exist, a was at version 1 */
+    fake_source_change("a", "live=1");
     woken_step();
     managed_assert_version("a", "", 1);
     assert_int_equal(managed_version_of("b", "", NULL), -SW_E_NOT_FOUND);
     assert_int_equal(sw_serving_revision(serving), 1);
-    change("a", "live=2");
+    fake_source_change("a", "live=2");
     woken_step();
     managed_assert_version("a", "", 2);
 }
@@ -277,10 +205,10 @@ static void a_registry_that_went_back(void **state) {
 static void a_source_that_fails_and_recovers(void **state) {
     managed_files("a", 1, "ok");
     managed_files("a", 2, "ok");
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     step();
-    fail_source(SW_E_UNAVAILABLE);
-    change("a", "live=2");
+    fake_source_fail(SW_E_UNAVAILABLE);
+    fake_source_change("a", "live=2");
     assert_int_equal(woken_step(), 100 * MS);
     struct sw_error err;
     assert_int_equal(sw_serving_health(serving, &err), SW_E_UNAVAILABLE);
@@ -288,25 +216,25 @@ static void a_source_that_fails_and_recovers(void **state) {
     managed_assert_version("a", "", 1); /* goes on from memory */
     assert_true(sw_serving_ready(serving));
     static const uint64_t delays_ms[] = {100, 200, 400, 400};
-    size_t before = looks();
+    size_t before = fake_source_looks();
     for (size_t i = 0; i < SW_COUNTOF(delays_ms); i++) {
         advance(delays_ms[i] - 1);
         assert_true(step() <= 1 * MS);
-        assert_int_equal(looks(), before + i);
+        assert_int_equal(fake_source_looks(), before + i);
         advance(1);
         step();
-        assert_int_equal(looks(), before + i + 1);
+        assert_int_equal(fake_source_looks(), before + i + 1);
     }
     assert_int_equal(sw_serving_revision(serving), 1);
-    fail_source(SW_OK);
+    fake_source_fail(SW_OK);
     advance(400);
     step();
     assert_int_equal(sw_serving_health(serving, NULL), SW_OK);
     managed_assert_version("a", "", 2);
     assert_int_equal(sw_serving_revision(serving), 2);
-    fail_source(SW_E_IO);
+    fake_source_fail(SW_E_IO);
     assert_int_equal(woken_step(), 100 * MS); /* begins with the short delay again */
-    fail_source(SW_OK);
+    fake_source_fail(SW_OK);
     woken_step(); /* the watcher sees the database again: no need to wait */
     assert_int_equal(sw_serving_health(serving, NULL), SW_OK);
 }
@@ -314,10 +242,10 @@ static void a_source_that_fails_and_recovers(void **state) {
 static void a_load_that_may_pass_is_tried_again(void **state) {
     managed_files("a", 1, "ok");
     managed_files("a", 2, "ok");
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     step();
     fake_fail_fetch(SW_E_UNAVAILABLE);
-    change("a", "live=2");
+    fake_source_change("a", "live=2");
     woken_step();
     assert_int_equal(sw_serving_revision(serving), 2); /* its load has ended */
     static const uint64_t delays_ms[] = {100, 200, 400, 400};
@@ -344,7 +272,7 @@ static void a_load_that_may_pass_is_tried_again(void **state) {
 
 static void a_broken_model_is_not_tried_again(void **state) {
     managed_files("a", 1, "broken");
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     step();
     for (int i = 0; i < 5; i++) {
         advance(1000);
@@ -358,11 +286,11 @@ static void a_broken_model_is_not_tried_again(void **state) {
 
 static void a_new_wish_ends_the_tries_for_the_old_one(void **state) {
     managed_files("a", 1, "ok");
-    change("a", "live=2");
+    fake_source_change("a", "live=2");
     fake_fail_fetch(SW_E_IO);
     step();
     fake_fail_fetch(SW_OK);
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     woken_step();
     size_t fetched = fake_counts().fetched;
     advance(1000);
@@ -371,9 +299,9 @@ static void a_new_wish_ends_the_tries_for_the_old_one(void **state) {
     managed_assert_version("a", "", 1);
 
     fake_fail_fetch(SW_E_IO);
-    change("a", "live=2");
+    fake_source_change("a", "live=2");
     woken_step();
-    change("a", "deleted");
+    fake_source_change("a", "deleted");
     woken_step();
     fake_fail_fetch(SW_OK);
     advance(1000);
@@ -381,14 +309,31 @@ static void a_new_wish_ends_the_tries_for_the_old_one(void **state) {
     managed_assert_index("");
 }
 
+static void a_new_wish_begins_with_the_short_delay(void **state) {
+    managed_files("a", 2, "ok");
+    fake_source_change("a", "live=1");
+    fake_fail_fetch(SW_E_IO);
+    step();
+    for (int i = 0; i < 4; i++) {
+        advance(400);
+        step();
+    }
+    fake_source_change("a", "live=2");
+    woken_step();
+    fake_fail_fetch(SW_OK);
+    advance(100);
+    step();
+    managed_assert_version("a", "", 2);
+}
+
 static void no_memory_now_but_later(void **state) {
     managed_files("a", 1, "ok");
     managed_files("b", 1, "ok");
-    change("a", "live=1 1!/800");
-    change("b", "live=1 1!/300");
+    fake_source_change("a", "live=1 1!/800");
+    fake_source_change("b", "live=1 1!/300");
     step();
     assert_int_equal(managed_version_of("b", "", NULL), -SW_E_UNAVAILABLE);
-    change("a", "deleted");
+    fake_source_change("a", "deleted");
     woken_step();
     advance(100);
     step();
@@ -421,8 +366,8 @@ static void a_full_queue_delays_and_loses_nothing(void **state) {
     while (sw_repository_load(managed_repository, SW_STR("other"), count_ended, NULL, NULL) == SW_OK) {
         queued++;
     }
-    change("a", "live=1");
-    change("b", "live=1");
+    fake_source_change("a", "live=1");
+    fake_source_change("b", "live=1");
     assert_true(serving_step(serving) <= 100 * MS);
     assert_false(sw_serving_ready(serving));
     assert_int_equal(managed_version_of("a", "", NULL), -SW_E_NOT_FOUND);
@@ -447,9 +392,9 @@ static void a_full_queue_delays_and_loses_nothing(void **state) {
 static void the_step_lets_warm_versions_go(void **state) {
     managed_files("a", 1, "ok");
     managed_files("a", 2, "ok");
-    change("a", "live=1");
+    fake_source_change("a", "live=1");
     step();
-    change("a", "live=2 previous=1");
+    fake_source_change("a", "live=2 previous=1");
     woken_step();
     managed_assert_index("a/1 READY\na/2 READY live\n");
     advance(59999);
@@ -476,22 +421,22 @@ static void with_its_thread(void **state) {
     struct sw_serving *s;
     managed_files("a", 1, "ok");
     managed_files("a", 2, "ok");
-    change("a", "live=1 champion:1");
+    fake_source_change("a", "live=1 champion:1");
     assert_int_equal(sw_serving_start(&o, &s, NULL), SW_OK);
     wait_for_revision(s, 1);
     managed_assert_version("a", "champion", 1);
     for (int i = 0; i < 40; i++) {
-        change("a", i % 2 ? "live=1 champion:1" : "live=2 champion:2");
+        fake_source_change("a", i % 2 ? "live=1 champion:1" : "live=2 champion:2");
         sw_serving_wake(s);
         wait_for_revision(s, i + 2);
         managed_assert_version("a", "champion", i % 2 ? 1 : 2);
     }
-    fail_source(SW_E_UNAVAILABLE);
+    fake_source_fail(SW_E_UNAVAILABLE);
     sw_serving_wake(s);
     while (sw_serving_health(s, NULL) == SW_OK) {
         sched_yield();
     }
-    fail_source(SW_OK); /* nobody wakes it: it tries by itself */
+    fake_source_fail(SW_OK); /* nobody wakes it: it tries by itself */
     while (sw_serving_health(s, NULL) != SW_OK) {
         sched_yield();
     }
@@ -503,8 +448,8 @@ static void stopped_while_models_load(void **state) {
     struct sw_serving *s;
     managed_files("a", 1, "ok");
     managed_files("b", 1, "ok");
-    change("a", "live=1");
-    change("b", "live=1");
+    fake_source_change("a", "live=1");
+    fake_source_change("b", "live=1");
     fake_close_gate();
     assert_int_equal(sw_serving_start(&o, &s, NULL), SW_OK);
     fake_wait_started(1);
@@ -522,12 +467,12 @@ static void failures_are_logged_once(void **state) {
     sw_log_set_fd(fd);
     sw_log_set_level(SW_LOG_INFO);
     managed_files("a", 1, "broken");
-    change("a", "live=1");
-    fail_source(SW_E_UNAVAILABLE);
+    fake_source_change("a", "live=1");
+    fake_source_fail(SW_E_UNAVAILABLE);
     step();
     advance(100);
     step();
-    fail_source(SW_OK);
+    fake_source_fail(SW_OK);
     advance(200);
     step();
     sw_log_set_level(SW_LOG_OFF);
@@ -563,6 +508,7 @@ int main(void) {
         CASE(a_load_that_may_pass_is_tried_again),
         CASE(a_broken_model_is_not_tried_again),
         CASE(a_new_wish_ends_the_tries_for_the_old_one),
+        CASE(a_new_wish_begins_with_the_short_delay),
         CASE(no_memory_now_but_later),
         CASE(a_full_queue_delays_and_loses_nothing),
         CASE(the_step_lets_warm_versions_go),

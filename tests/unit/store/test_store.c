@@ -178,8 +178,10 @@ static void test_read_transactions_change_nothing(void **state) {
     struct fixture *f = *state;
     fixture_open(f);
     struct sw_tx *tx = begin(f->store, SW_TX_READ);
-    assert_int_not_equal(sw_tx_exec(tx, "UPDATE store_state SET revision = 100", SW_NO_PARAMS, NULL, &f->err), SW_OK);
+    expect_status(f, sw_tx_exec(tx, "UPDATE store_state SET revision = 100", SW_NO_PARAMS, NULL, &f->err),
+                  SW_E_INTERNAL, "UPDATE store_state");
     sw_tx_rollback(tx);
+    check(sw_store_health(f->store, &f->err));
     assert_int_equal(ask_int(f, "SELECT revision FROM store_state"), 0);
 }
 

@@ -67,6 +67,14 @@ def start_server():
     raise AssertionError("no cluster with this port")
 
 
+def group_exists(group):
+    try:
+        os.killpg(group, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
 def wait_gone(folder, pid, process):
     os.killpg(process.pid, signal.SIGKILL)  # the command of the test, which nobody asked to end
     wait = 'while [ -e "$1" ] || kill -0 "$2" 2>/dev/null; do sleep 0.05; done'
@@ -82,6 +90,9 @@ def test_server_is_gone_afterwards():
         process.stdout.close()
         if number == signal.SIGKILL:
             wait_gone(folder, pid, process)
+        else:
+            assert process.returncode == 128 + number
+            assert not group_exists(process.pid), "the command goes on"
         assert not folder.exists() and not Path(f"/proc/{pid}").exists()
 
 

@@ -1,4 +1,5 @@
-/* Archives for tests: tar written header by header (so that it can be wrong in every way), zip and compression by libarchive. */
+/* Archives for tests: tar written header by header (so that it can be wrong in every way), zip and compression by
+ * libarchive. */
 #ifndef TEST_REGISTRY_PACKING_H
 #define TEST_REGISTRY_PACKING_H
 

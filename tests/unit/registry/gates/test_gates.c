@@ -1,5 +1,5 @@
-/* The gates of a promotion, on folders (fake engine and ONNX Runtime) and on versions of a registry. Time is a clock that moves by
- * a millisecond whenever somebody looks at it, so that what was measured is exact. */
+/* The gates of a promotion, on folders (fake engine and ONNX Runtime) and on versions of a registry. Time is a clock
+ * that moves by a millisecond whenever somebody looks at it, so that what was measured is exact. */
 #include "../world.h"
 
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* What files are before they become a version: which is the model, what the bundle and the graph say, what is missing. */
+/* What files are before they become a version: which is the model, what the bundle and the graph say, what is
+ * missing. */
 #include "../world.h"
 
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* Versions as folders, and whose folders are swept when: those of processes that are gone, never those of living ones. */
+/* Versions as folders, and whose folders are swept when: those of processes that are gone, never those of living
+ * ones. */
 #include "../world.h"
 
 #include <dirent.h>
