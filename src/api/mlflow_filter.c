@@ -17,6 +17,7 @@ struct parser {
     size_t at;          /* where the scanner goes on */
     struct token token; /* the next one */
     enum sw_mlflow_kind kind;
+    const char *what; /* "filter" or "order_by": in front of errors */
     struct sw_arena *arena;
     struct sw_error *err;
 };
@@ -108,12 +109,13 @@ static bool is_keyword(const struct token *token, const char *word) {
 static sw_status unexpected(const struct parser *p, const char *wanted) {
     const struct token *token = &p->token;
     if (token->kind == END) {
-        return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "filter: ends where %s is wanted", wanted);
+        return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: ends where %s is wanted", p->what, wanted);
     }
     if (token->kind == WRONG && token->quote) {
-        return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "filter: the quote at byte %zu is never closed", token->at);
+        return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: the quote at byte %zu is never closed", p->what,
+                       token->at);
     }
-    return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "filter: '" SW_STR_FMT "' at byte %zu, where %s is wanted",
+    return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: '" SW_STR_FMT "' at byte %zu, where %s is wanted", p->what,
                    SW_STR_ARG(token->text), token->at, wanted);
 }
 
@@ -168,7 +170,7 @@ static sw_status find_attribute(const struct parser *p, struct sw_str name, bool
         snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", a->name);
     }
     return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: '" SW_STR_FMT "' is no field here; there are: %s%s",
-                   is_order ? "order_by" : "filter", SW_STR_ARG(name), known, is_order ? "" : ", and tags.KEY");
+                   p->what, SW_STR_ARG(name), known, is_order ? "" : ", and tags.KEY");
 }
 
 /* A plain key may have dots of its own: tags.mlflow.user. */
@@ -325,19 +327,14 @@ static sw_status parse_condition(struct parser *p, struct sw_search *search) {
     return SW_OK;
 }
 
-static void begin(struct parser *p, struct sw_str text, enum sw_mlflow_kind kind, struct sw_arena *arena,
-                  struct sw_error *err) {
-    *p = (struct parser){.text = text, .kind = kind, .arena = arena, .err = err};
-    advance(p);
-}
 
 sw_status sw_mlflow_parse_filter(struct sw_str text, enum sw_mlflow_kind kind, struct sw_arena *arena,
                                  struct sw_search *search, struct sw_error *err) {
-    struct parser p;
+    struct parser p = {.text = text, .kind = kind, .what = "filter", .arena = arena, .err = err};
     if (!sw_utf8_valid(text)) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "filter: not UTF-8");
     }
-    begin(&p, text, kind, arena, err);
+    advance(&p);
     if (p.token.kind == END) {
         return SW_OK;
     }
@@ -355,12 +352,12 @@ sw_status sw_mlflow_parse_filter(struct sw_str text, enum sw_mlflow_kind kind, s
 
 sw_status sw_mlflow_parse_order(struct sw_str text, enum sw_mlflow_kind kind, struct sw_search *search,
                                 struct sw_error *err) {
-    struct parser p;
+    struct parser p = {.text = text, .kind = kind, .what = "order_by", .err = err};
     struct sw_search_order order = {0};
     if (search->order_count == SW_SEARCH_ORDERS_MAX) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "order_by: more than %d fields", SW_SEARCH_ORDERS_MAX);
     }
-    begin(&p, text, kind, NULL, err);
+    advance(&p);
     if (is_keyword(&p.token, "attribute") && p.at < text.len && text.data[p.at] == '.') {
         advance(&p);
         advance(&p);

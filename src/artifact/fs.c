@@ -120,20 +120,23 @@ static sw_status sweep_blobs(struct sw_artifacts *artifacts, uint64_t older_ms, 
     return SW_OK;
 }
 
+/* Can a file be made and filled in uploads/? A folder that is gone is an outage, not an answer that something is not there. */
 static sw_status probe_folder(struct sw_artifacts *artifacts, struct sw_error *err) {
+    int code = 0;
     int fd = openat(artifacts->root, "uploads", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
-    if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR) {
-        return sw_folder_fail(err, errno, "write into", artifacts->directory);
+    if (fd >= 0) {
+        char page[4096] = {0}; /* more than an inode holds by itself: a full disk shows */
+        code = sw_folder_pwrite(fd, page, sizeof page, 0);
+        code = code ? code : fdatasync(fd) ? errno : 0;
+        close(fd);
+    } else if (errno == EOPNOTSUPP || errno == EISDIR) { /* a file system without O_TMPFILE */
+        code = faccessat(artifacts->root, "uploads", W_OK, 0) ? errno : 0;
+    } else {
+        code = errno;
     }
-    if (fd < 0) {
-        return faccessat(artifacts->root, "uploads", W_OK, 0)
-                   ? sw_folder_fail(err, errno, "write into", artifacts->directory)
-                   : SW_OK;
+    if (code == ENOENT) {
+        return sw_fail(err, SW_E_IO, "the folder uploads in %s is gone", artifacts->directory);
     }
-    char page[4096] = {0}; /* more than an inode holds by itself: a full disk shows */
-    int code = sw_folder_pwrite(fd, page, sizeof page, 0);
-    code = code ? code : fdatasync(fd) ? errno : 0;
-    close(fd);
     return code ? sw_folder_fail(err, code, "write into", artifacts->directory) : SW_OK;
 }
 

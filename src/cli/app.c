@@ -11,6 +11,7 @@
 #include "cli/engines.h"
 #include "http/http.h"
 #include "observe/metrics.h"
+#include "registry/upkeep.h"
 #include "rollout/serving.h"
 #include "sched/executor.h"
 
@@ -28,6 +29,8 @@ struct sw_app {
     struct sw_http_server *server;
     pthread_mutex_t serving_lock; /* the store's watcher lives longer than serving */
     struct sw_serving *serving;   /* NULL: not yet, no more, or no registry */
+    struct sw_upkeep *upkeep;     /* NULL: the same */
+    uint64_t keep_predictions_ms;
 };
 
 /* A number of threads from its key: 0 is one per core, within the key's bounds. */
@@ -118,7 +121,14 @@ sw_status sw_app_follow(struct sw_app *app, struct sw_error *err) {
     pthread_mutex_lock(&app->serving_lock);
     app->serving = serving;
     pthread_mutex_unlock(&app->serving_lock);
-    return sw_store_watch(app->backend.store, on_changed, app, err);
+    SW_TRY(sw_store_watch(app->backend.store, on_changed, app, err));
+    struct sw_upkeep_options upkeep = {
+        .store = app->backend.store,
+        .artifacts = app->backend.artifacts,
+        .keep_predictions_ms = app->keep_predictions_ms,
+        .clock = sw_clock_system(),
+    };
+    return sw_upkeep_start(&upkeep, &app->upkeep, err);
 }
 
 bool sw_app_has_followed(struct sw_app *app) {
@@ -185,6 +195,7 @@ static sw_status create_parts(struct sw_app *app, const struct sw_config *config
 sw_status sw_app_create(const struct sw_config *config, struct sw_app **ret, struct sw_error *err) {
     struct sw_app *app = SW_NEW(struct sw_app);
     pthread_mutex_init(&app->serving_lock, NULL);
+    app->keep_predictions_ms = sw_config_ms(config, SW_KEY_STORE_KEEP_PREDICTIONS);
     sw_status status = create_parts(app, config, err);
     if (status) {
         sw_app_destroy(app);
@@ -248,6 +259,7 @@ void sw_app_destroy(struct sw_app *app) {
     if (app->control) {
         sw_executor_destroy(app->control);
     }
+    sw_upkeep_stop(app->upkeep);
     stop_following(app);
     sw_repository_destroy(app->repository);
     if (app->api) {

@@ -3,7 +3,6 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -508,34 +507,4 @@ sw_status sw_client_get(struct sw_client *client, const char *path, const struct
     }
     sw_buf_deinit(&t.body);
     return status;
-}
-
-/* --- addresses --------------------------------------------------------------------------------------------------- */
-
-void sw_url_escape(struct sw_buf *out, struct sw_str s) {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c && strchr(plain, c)) {
-            sw_buf_append_c(out, (char)c);
-        } else {
-            sw_buf_printf(out, "%%%02X", c);
-        }
-    }
-}
-
-char *sw_url_path(const char *start, ...) {
-    struct sw_buf out;
-    va_list parts;
-    const char *part;
-    sw_buf_init(&out, URL_MAX * 4);
-    sw_buf_append_str(&out, sw_str_of(start));
-    va_start(parts, start);
-    while ((part = va_arg(parts, const char *))) {
-        sw_buf_append_c(&out, '/');
-        sw_url_escape(&out, sw_str_of(part));
-    }
-    va_end(parts);
-    SW_ASSERT(!out.failed); /* texts from the command line, checked or short */
-    return out.data;
 }

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/str.h"
+#include "cli/address.h"
 
 enum { SW_CLIENT_ANSWER_MAX = 32 << 20 };
 
@@ -78,11 +79,5 @@ struct sw_client_sink {
 };
 SW_MUST_CHECK sw_status sw_client_get(struct sw_client *client, const char *path, const struct sw_client_sink *sink,
                                       struct sw_answer *ret, struct sw_error *err);
-
-/* "/api/v1/models" and each further text as one escaped segment, up to NULL; on the heap (sw_free). */
-char *sw_url_path(const char *start, ...) __attribute__((sentinel));
-struct sw_buf;
-/* Appends s with everything but letters, digits and -._~ escaped. */
-void sw_url_escape(struct sw_buf *out, struct sw_str s);
 
 #endif

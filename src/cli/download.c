@@ -61,6 +61,7 @@ bool sw_download_path_fits(struct sw_str path) {
 static sw_status enter_folders(struct receiving *r, struct sw_error *err) {
     const char *rest = r->path;
     const char *slash;
+    SW_ASSERT(rest);
     r->folder = dup(r->receiver->dir);
     while (r->folder >= 0 && (slash = strchr(rest, '/'))) {
         char *part SW_AUTO_FREE = sw_xstrndup(rest, (size_t)(slash - rest));

@@ -68,7 +68,7 @@ static sw_status check_wanted(const struct sw_actor *actor, const struct sw_prom
     if (wanted->archive_existing && wanted->stage != SW_STAGE_STAGING && wanted->stage != SW_STAGE_PRODUCTION) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "archive_existing: goes with stage Staging or Production only");
     }
-    if (wanted->force && (!actor->reason || !actor->reason[0])) {
+    if (wanted->force && (!actor->reason || sw_str_trim(sw_str_of(actor->reason)).len == 0)) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "reason: force needs one");
     }
     return SW_OK;

@@ -41,18 +41,14 @@ def serves(client, version):
 
 @pytest.fixture
 def postgres():
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.stop()
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def s3():
-    server = S3Server()
-    server.start()
-    yield server
-    server.stop()
+    with S3Server() as server:
+        yield server
 
 
 def two_versions(registry, test_models):
@@ -79,7 +75,7 @@ def test_postgresql_goes_and_comes_back(start_server, test_models, postgres):
         until(lambda: "metadata store" in degraded(client)[1], "readiness tells")
         assert degraded(client)[0] == 200 and dependency_up(client, "store") == 0
         assert client.get("/health/live").status == 200
-        postgres.restart()
+        postgres.start()
         until(lambda: not degraded(client)[1], "readiness recovers")
         assert dependency_up(client, "store") == 1
         registry.promote("mlp", 2)
@@ -98,7 +94,7 @@ def test_postgresql_away_at_start(start_server, test_models, postgres):
     with server.client() as client:
         status, parts = degraded(client)
         assert status == 503 and client.get("/health/live").status == 200
-        postgres.restart()
+        postgres.start()
         until(lambda: degraded(client) == (200, {}), "ready once the database is there")
         until(lambda: serves(client, 1), "the live version is served")
 
@@ -117,7 +113,7 @@ def test_s3_goes_and_comes_back(start_server, test_models, s3):
         assert serves(client, 1)
         until(lambda: "artifact store" in degraded(client)[1], "readiness tells")
         assert degraded(client)[0] == 200 and dependency_up(client, "artifacts") == 0
-        s3.restart()
+        s3.start()
         until(lambda: not degraded(client)[1], "readiness recovers")
         registry.known.clear()
         made = registry.push("mlp", {"model.onnx": (test_models / "mlp_45.onnx").read_bytes(), "new.txt": b"new"})

@@ -7,12 +7,12 @@ import zipfile
 from onnx import TensorProto, helper
 
 
-def plus(number, shape=("N",), datatype=TensorProto.FLOAT, input_name="x", output_name="y"):
-    """The bytes of a model: output = input + number."""
+def plus(number, shape=("N",), datatype=TensorProto.FLOAT, input_name="x", output_name="y", output_shape=None):
+    """The bytes of a model: output = input + number. output_shape: as declared, when not that of the input."""
     constant = helper.make_tensor("number", datatype, [], [number])
     nodes = [helper.make_node("Add", [input_name, "number"], [output_name])]
     graph = helper.make_graph(nodes, "plus", [helper.make_tensor_value_info(input_name, datatype, list(shape))],
-                              [helper.make_tensor_value_info(output_name, datatype, list(shape))], [constant])
+                              [helper.make_tensor_value_info(output_name, datatype, list(output_shape or shape))], [constant])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return model.SerializeToString(deterministic=True)
 

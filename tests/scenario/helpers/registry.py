@@ -115,7 +115,7 @@ class Registry:
     def create(self, model, **fields):
         return self.call("POST", "/api/v1/models", {"name": model, **fields})
 
-    def patch(self, model, version=None, **changes):
+    def patch(self, model, version=None, /, **changes):
         below = f"/versions/{quote(version)}" if version is not None else ""
         return self.call("PATCH", f"/api/v1/models/{quote(model)}{below}", changes)
 

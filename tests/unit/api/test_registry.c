@@ -359,7 +359,7 @@ static void gc(void **state) {
     RUN(cases);
 }
 
-/* While a writer lets nobody in, changes and promotions wait, questions are answered, and what is too many is refused. */
+/* While a writer lets nobody in, changes and promotions wait, questions are answered, and too many are refused. */
 static void changes_wait_for_the_writer(void **state) {
     enum { CHANGES = 80 }; /* 4 threads and a queue of 64 take 68 at most */
     struct pollfd changes[CHANGES];
