@@ -13,7 +13,7 @@
 /* Where a version's files can be read, as MLflow's clients name it: ".versions/NAME/NUMBER" inside the artifact proxy.
  * It never changes what it stands for, and nothing can be written there. */
 #define SW_MLFLOW_SCHEME "mlflow-artifacts:"
-#define SW_MLFLOW_VERSIONS ".versions"
+#define SW_MLFLOW_FOLDER ".versions"
 
 /* ---- mlflow_common.c: requests */
 
@@ -22,7 +22,7 @@ enum { SW_MLFLOW_TEXT_MAX = 4096 };
 /* The members of the JSON body that `fields` names; others are ignored. x->state is the parsed body afterwards. */
 SW_MUST_CHECK sw_status sw_mlflow_read(struct sw_http_exchange *x, const struct sw_api_field *fields, size_t count,
                                        struct sw_error *err);
-/* A field of the request that must be there, from the query of a GET, else from the body; checked as a name or number. */
+/* A field of the request that must be there, from the query of a GET, else from the body; checked as what it is. */
 SW_MUST_CHECK sw_status sw_mlflow_model_name(struct sw_http_exchange *x, const char *key, const char **ret,
                                              struct sw_error *err);
 SW_MUST_CHECK sw_status sw_mlflow_alias_name(struct sw_http_exchange *x, const char **ret, struct sw_error *err);
@@ -39,8 +39,8 @@ SW_MUST_CHECK sw_status sw_mlflow_keep(struct sw_http_exchange *x, json_t *json,
 
 /* ---- mlflow_common.c: answers */
 
-void sw_mlflow_reply_empty(struct sw_http_exchange *x);                                    /* {} */
-void sw_mlflow_reply(struct sw_http_exchange *x, const char *key, json_t *value);          /* {key: value}; consumed */
+void sw_mlflow_reply_empty(struct sw_http_exchange *x);                           /* {} */
+void sw_mlflow_reply(struct sw_http_exchange *x, const char *key, json_t *value); /* {key: value}; consumed */
 /* An error that has a name of its own in MLflow; err->code goes to the log. */
 void sw_mlflow_reply_error(struct sw_http_exchange *x, int status, const char *error_code, const struct sw_error *err,
                            const char *message);

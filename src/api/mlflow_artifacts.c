@@ -7,12 +7,12 @@
 
 /* A path of the proxy: a plain one, or one inside a version. */
 struct place {
-    const char *path; /* from the topmost folder, or from the version's; "" is that folder itself */
+    const char *path;            /* from the topmost folder, or from the version's; "" is that folder itself */
     const char *model, *version; /* NULL: plain */
 };
 
 static bool is_virtual(struct sw_str path) {
-    return sw_str_is(path, SW_MLFLOW_VERSIONS) || sw_str_starts(path, SW_STR(SW_MLFLOW_VERSIONS "/"));
+    return sw_str_is(path, SW_MLFLOW_FOLDER) || sw_str_starts(path, SW_STR(SW_MLFLOW_FOLDER "/"));
 }
 
 static sw_status no_such_path(struct sw_str path, struct sw_error *err) {
@@ -26,7 +26,8 @@ static sw_status inside_version(struct sw_http_exchange *x, struct sw_str path, 
     int64_t value;
     rest = sw_str_split(rest, '/', &name);
     rest = sw_str_split(rest, '/', &number);
-    if (!sw_registry_name_valid(name) || !sw_parse_i64(number, &value) || number.data[0] < '1' || number.data[0] > '9') {
+    if (!sw_registry_name_valid(name) || !sw_parse_i64(number, &value) || number.data[0] < '1' ||
+        number.data[0] > '9') {
         return no_such_path(path, err);
     }
     ret->model = sw_arena_strdup(&x->arena, name);
@@ -36,8 +37,7 @@ static sw_status inside_version(struct sw_http_exchange *x, struct sw_str path, 
 }
 
 /* Slashes at either end are taken off, as clients write folders with one. */
-static sw_status read_place(struct sw_http_exchange *x, struct sw_str text, struct place *ret, struct sw_error *err) {
-    *ret = (struct place){.path = ""};
+static struct sw_str trim_slashes(struct sw_str text) {
     while (text.len && text.data[text.len - 1] == '/') {
         text.len--;
     }
@@ -45,29 +45,32 @@ static sw_status read_place(struct sw_http_exchange *x, struct sw_str text, stru
         text.data++;
         text.len--;
     }
-    if (text.len == 0) {
+    return text;
+}
+
+static sw_status read_place(struct sw_http_exchange *x, struct sw_str text, struct place *ret, struct sw_error *err) {
+    struct sw_str path = trim_slashes(text);
+    *ret = (struct place){.path = ""};
+    if (path.len == 0) {
         return SW_OK;
     }
-    if (!sw_registry_path_valid(text)) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "'" SW_STR_FMT "' is not a path of artifacts", SW_STR_ARG(text));
+    if (!sw_registry_path_valid(path)) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "'" SW_STR_FMT "' is not a path of artifacts", SW_STR_ARG(path));
     }
-    if (is_virtual(text)) {
-        return inside_version(x, text, ret, err);
+    if (is_virtual(path)) {
+        return inside_version(x, path, ret, err);
     }
-    return sw_api_text(x, text, "the path", 512, &ret->path, err);
+    return sw_api_text(x, path, "the path", 512, &ret->path, err);
 }
 
 static sw_status read_writable(struct sw_http_exchange *x, const char **ret, struct sw_error *err) {
     struct place place;
-    if (is_virtual(x->params[0])) {
+    struct sw_str path = trim_slashes(x->params[0]);
+    if (is_virtual(path)) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "files of versions cannot be changed: %s/ is read-only",
-                       SW_MLFLOW_VERSIONS);
+                       SW_MLFLOW_FOLDER);
     }
-    SW_TRY(read_place(x, x->params[0], &place, err));
-    if (place.model) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "files of versions cannot be changed: %s/ is read-only",
-                       SW_MLFLOW_VERSIONS);
-    }
+    SW_TRY(read_place(x, path, &place, err));
     if (*place.path == '\0') {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "a path is wanted");
     }

@@ -47,8 +47,8 @@ static sw_status read_text(struct sw_http_exchange *x, const char *key, const ch
     if (x->method == SW_HTTP_GET || x->method == SW_HTTP_HEAD) {
         SW_TRY(sw_api_query_text(x, key, SW_MLFLOW_TEXT_MAX, &text, err));
     } else {
-        const struct sw_api_field field = {.name = key, .kind = SW_MEMBER_TEXT, .ret = &text,
-                                           .max = SW_MLFLOW_TEXT_MAX};
+        const struct sw_api_field field = {
+            .name = key, .kind = SW_MEMBER_TEXT, .ret = &text, .max = SW_MLFLOW_TEXT_MAX};
         SW_TRY(sw_mlflow_read(x, &field, 1, err));
     }
     if (!text) {
@@ -84,8 +84,8 @@ sw_status sw_mlflow_version_number(struct sw_http_exchange *x, const char **ret,
     if (x->method == SW_HTTP_GET || x->method == SW_HTTP_HEAD) {
         SW_TRY(read_text(x, "version", &text, err));
     } else {
-        const struct sw_api_field field = {.name = "version", .kind = SW_MEMBER_VERSION, .ret = &text,
-                                           .required = true};
+        const struct sw_api_field field = {
+            .name = "version", .kind = SW_MEMBER_VERSION, .ret = &text, .required = true};
         SW_TRY(sw_mlflow_read(x, &field, 1, err));
     }
     return check_number(text, ret, err);
@@ -126,8 +126,8 @@ sw_status sw_mlflow_tag_change(struct sw_http_exchange *x, bool sets, json_t **r
 
 sw_status sw_mlflow_description_change(struct sw_http_exchange *x, json_t **ret, struct sw_error *err) {
     const char *description = NULL;
-    const struct sw_api_field field = {.name = "description", .kind = SW_MEMBER_TEXT, .ret = &description,
-                                       .max = SW_API_DESCRIPTION_MAX};
+    const struct sw_api_field field = {
+        .name = "description", .kind = SW_MEMBER_TEXT, .ret = &description, .max = SW_API_DESCRIPTION_MAX};
     SW_TRY(sw_mlflow_read(x, &field, 1, err));
     json_t *changes = json_pack("{s:s?}", "description", description);
     SW_TRY(sw_mlflow_keep(x, changes, err));
@@ -219,7 +219,7 @@ json_t *sw_mlflow_version(const json_t *version) {
     copy_text(doc, "source", json_object_get(version, "source"));
     if (!json_object_get(doc, "source")) { /* it came another way: where its files can be read, at least */
         json_object_set_new(doc, "source",
-                            json_sprintf(SW_MLFLOW_SCHEME "/" SW_MLFLOW_VERSIONS "/%s/%lld", name,
+                            json_sprintf(SW_MLFLOW_SCHEME "/" SW_MLFLOW_FOLDER "/%s/%lld", name,
                                          (long long)json_integer_value(number)));
     }
     copy_text(doc, "run_id", json_object_get(version, "run_id"));

@@ -112,8 +112,7 @@ static sw_status unexpected(const struct parser *p, const char *wanted) {
         return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: ends where %s is wanted", p->what, wanted);
     }
     if (token->kind == WRONG && token->quote) {
-        return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: the quote at byte %zu is never closed", p->what,
-                       token->at);
+        return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: the quote at byte %zu is never closed", p->what, token->at);
     }
     return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: '" SW_STR_FMT "' at byte %zu, where %s is wanted", p->what,
                    SW_STR_ARG(token->text), token->at, wanted);
@@ -169,8 +168,8 @@ static sw_status find_attribute(const struct parser *p, struct sw_str name, bool
         size_t length = strlen(known);
         snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", a->name);
     }
-    return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: '" SW_STR_FMT "' is no field here; there are: %s%s",
-                   p->what, SW_STR_ARG(name), known, is_order ? "" : ", and tags.KEY");
+    return sw_fail(p->err, SW_E_INVALID_ARGUMENT, "%s: '" SW_STR_FMT "' is no field here; there are: %s%s", p->what,
+                   SW_STR_ARG(name), known, is_order ? "" : ", and tags.KEY");
 }
 
 /* A plain key may have dots of its own: tags.mlflow.user. */
@@ -232,8 +231,8 @@ static sw_status parse_operator(struct parser *p, enum sw_search_op *ret) {
         const char *text;
         enum sw_search_op op;
     } operators[] = {
-        {"=", SW_SEARCH_EQ},      {"!=", SW_SEARCH_NE}, {"<>", SW_SEARCH_NE}, {"<", SW_SEARCH_LT},
-        {"<=", SW_SEARCH_LE},     {">", SW_SEARCH_GT},  {">=", SW_SEARCH_GE}, {"LIKE", SW_SEARCH_LIKE},
+        {"=", SW_SEARCH_EQ},        {"!=", SW_SEARCH_NE}, {"<>", SW_SEARCH_NE}, {"<", SW_SEARCH_LT},
+        {"<=", SW_SEARCH_LE},       {">", SW_SEARCH_GT},  {">=", SW_SEARCH_GE}, {"LIKE", SW_SEARCH_LIKE},
         {"ILIKE", SW_SEARCH_ILIKE}, {"IN", SW_SEARCH_IN},
     };
     bool is_not = is_keyword(&p->token, "NOT");
@@ -327,7 +326,6 @@ static sw_status parse_condition(struct parser *p, struct sw_search *search) {
     return SW_OK;
 }
 
-
 sw_status sw_mlflow_parse_filter(struct sw_str text, enum sw_mlflow_kind kind, struct sw_arena *arena,
                                  struct sw_search *search, struct sw_error *err) {
     struct parser p = {.text = text, .kind = kind, .what = "filter", .arena = arena, .err = err};
@@ -368,8 +366,9 @@ sw_status sw_mlflow_parse_order(struct sw_str text, enum sw_mlflow_kind kind, st
         advance(&p);
     }
     if (p.token.kind != END) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "order_by: '" SW_STR_FMT "' at byte %zu, where ASC or DESC is wanted",
-                       SW_STR_ARG(p.token.text), p.token.at);
+        return sw_fail(err, SW_E_INVALID_ARGUMENT,
+                       "order_by: '" SW_STR_FMT "' at byte %zu, where ASC or DESC is wanted", SW_STR_ARG(p.token.text),
+                       p.token.at);
     }
     search->orders[search->order_count++] = order;
     return SW_OK;

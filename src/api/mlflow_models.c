@@ -3,8 +3,8 @@
 
 static sw_status create(struct sw_http_exchange *x, struct sw_registry *registry, struct sw_error *err) {
     const char *name, *description = NULL;
-    const struct sw_api_field field = {.name = "description", .kind = SW_MEMBER_TEXT, .ret = &description,
-                                       .max = SW_API_DESCRIPTION_MAX};
+    const struct sw_api_field field = {
+        .name = "description", .kind = SW_MEMBER_TEXT, .ret = &description, .max = SW_API_DESCRIPTION_MAX};
     json_t *tags;
     json_auto_t *doc = NULL;
     struct sw_actor actor;

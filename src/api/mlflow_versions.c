@@ -41,7 +41,7 @@ static sw_status from_path(struct sw_http_exchange *x, struct sw_registry *regis
                : status;
 }
 
-/* Document of the version that "NAME/VERSION", "NAME/STAGE", "NAME/latest" or "NAME@ALIAS" stands for; new reference. */
+/* Document of the version that "NAME/VERSION", "NAME/STAGE", "NAME/latest" or "NAME@ALIAS" means; new reference. */
 static sw_status find_version(struct sw_http_exchange *x, struct sw_registry *registry, const char *source,
                               struct sw_str text, json_t **ret, struct sw_error *err) {
     struct sw_str name_text, version = sw_str_split(text, '/', &name_text);
@@ -171,7 +171,7 @@ static sw_status download_uri(struct sw_http_exchange *x, struct sw_registry *re
     SW_TRY(sw_mlflow_version_number(x, &number, err));
     SW_TRY(sw_registry_resolve(registry, name, number, &found, err));
     sw_mlflow_reply(x, "artifact_uri",
-                    json_sprintf(SW_MLFLOW_SCHEME "/" SW_MLFLOW_VERSIONS "/%s/%lld", name, (long long)found));
+                    json_sprintf(SW_MLFLOW_SCHEME "/" SW_MLFLOW_FOLDER "/%s/%lld", name, (long long)found));
     return SW_OK;
 }
 

@@ -44,9 +44,8 @@ static sw_status make_folders(const char *path, struct sw_error *err) {
     }
 }
 
-static sw_status open_folder(struct sw_artifacts *artifacts, const char *path, bool with_blobs, struct sw_error *err) {
+static sw_status open_root(struct sw_artifacts *artifacts, const char *path, struct sw_error *err) {
     char absolute[PATH_MAX];
-    SW_TRY(make_folders(path, err));
     if (!realpath(path, absolute)) {
         return sw_fail(err, SW_E_IO, "cannot open the folder %s: %s", path, strerror(errno));
     }
@@ -55,6 +54,12 @@ static sw_status open_folder(struct sw_artifacts *artifacts, const char *path, b
     if (artifacts->root < 0) {
         return sw_fail(err, SW_E_IO, "cannot open the folder %s: %s", path, strerror(errno));
     }
+    return SW_OK;
+}
+
+static sw_status open_folder(struct sw_artifacts *artifacts, const char *path, bool with_blobs, struct sw_error *err) {
+    SW_TRY(make_folders(path, err));
+    SW_TRY(open_root(artifacts, path, err));
     sw_status status = sw_folder_make(artifacts, "uploads", err);
     if (!status) {
         status = sw_folder_make(artifacts, with_blobs ? "blobs" : "cache", err);
@@ -78,6 +83,7 @@ sw_status sw_artifacts_open(const struct sw_artifacts_options *options, struct s
     if (!options->directory || !*options->directory) {
         return sw_fail(err, SW_E_USAGE, "the artifact store needs a local folder");
     }
+    SW_ASSERT(!(with_s3 && options->read_only));
     struct sw_artifacts *artifacts = SW_NEW(struct sw_artifacts);
     artifacts->ops = with_s3 ? &sw_blob_s3_ops : &sw_blob_fs_ops;
     artifacts->root = -1;
@@ -86,7 +92,8 @@ sw_status sw_artifacts_open(const struct sw_artifacts_options *options, struct s
     SW_ASSERT(pthread_mutex_init(&artifacts->health_lock, NULL) == 0);
     sw_status status = with_s3 ? sw_s3_create(options, &artifacts->s3, err) : SW_OK;
     if (!status) {
-        status = open_folder(artifacts, options->directory, !with_s3, err);
+        status = options->read_only ? open_root(artifacts, options->directory, err)
+                                    : open_folder(artifacts, options->directory, !with_s3, err);
     }
     if (status) {
         sw_artifacts_close(artifacts);

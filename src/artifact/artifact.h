@@ -50,6 +50,7 @@ struct sw_blob {
 
 struct sw_artifacts_options {
     const char *directory;   /* local folder for blobs, cache and uploads; made when missing */
+    bool read_only;          /* file system only: nothing is made or written, so the folder need not be writable */
     const char *url;         /* NULL or "": blobs on the file system; "s3://BUCKET[/PREFIX]" */
     const char *s3_endpoint; /* "http://127.0.0.1:9000"; NULL: AWS in that region */
     const char *s3_region;   /* NULL: "us-east-1" */

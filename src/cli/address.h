@@ -14,8 +14,8 @@ void sw_format_url(const char *host, uint16_t port, char *ret, size_t size);
 
 /* Appends s with everything but letters, digits and -._~ escaped. */
 void sw_url_escape(struct sw_buf *out, struct sw_str s);
-/* `start` and each further text as one escaped segment, up to NULL; on the heap (sw_free). Of checked or short texts: at
- * most 16 KiB in all. */
+/* `start` and each further text as one escaped segment, up to NULL; on the heap (sw_free). Of checked or short
+ * texts: at most 16 KiB in all. */
 char *sw_url_path(const char *start, ...) __attribute__((sentinel));
 
 #endif

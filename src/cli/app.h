@@ -20,7 +20,8 @@ SW_MUST_CHECK sw_status sw_app_create(const struct sw_config *config, struct sw_
 /* Begins to serve what the registry says is live. After the models of the command line are known: their names win. */
 SW_MUST_CHECK sw_status sw_app_follow(struct sw_app *app, struct sw_error *err);
 
-/* Has the first look at the registry been taken and what it asked for been loaded, or refused? True without a registry. */
+/* Has the first look at the registry been taken and what it asked for been loaded, or refused? True without a
+ * registry. */
 bool sw_app_has_followed(struct sw_app *app);
 /* Models of the registry with a version that is live and ready; the name of the first in ret_name (may be NULL). */
 size_t sw_app_followed(struct sw_app *app, char *ret_name, size_t name_size);

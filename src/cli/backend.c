@@ -4,7 +4,8 @@
 #include "base/memory.h"
 #include "cli/registry_config.h"
 
-/* A damaged or newer database is nothing that another attempt mends: exit code 3. The store's message names the file and what to do. */
+/* A damaged or newer database is nothing that another attempt mends: exit code 3. The store's message names the file
+ * and what to do. */
 static sw_status explain_store(struct sw_error *err) {
     if (err->code == SW_E_CONFLICT) {
         err->code = SW_E_IO;

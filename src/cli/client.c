@@ -419,7 +419,8 @@ static sw_status perform(struct transfer *t, struct sw_answer *ret, struct sw_er
     long http = response_code(t);
     sw_answer_deinit(ret);
     ret->retry_after_s = t->retry_after_s;
-    /* A server that refuses an upload answers and closes before it has read all: its answer counts, not the broken pipe. */
+    /* A server that refuses an upload answers and closes before it has read all: its answer counts, not the broken
+     * pipe. */
     bool answered = http >= 300 && (code == CURLE_OK || code == CURLE_SEND_ERROR);
     if (code != CURLE_OK && !answered) {
         ret->may_pass = code_may_pass(code) && !t->read_fault.code && !t->sink_failed;

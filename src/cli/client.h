@@ -1,14 +1,16 @@
 /* HTTP client of the commands that talk to a server, over libcurl.
  *
- * One client is one server and one connection at a time, on one thread. JSON calls hold their answer in memory, at most
- * SW_CLIENT_ANSWER_MAX bytes; files are streamed from and to descriptors, so that memory does not grow with their size.
+ * One client is one server and one connection at a time, on one thread. JSON calls hold their answer in memory, at
+ * most SW_CLIENT_ANSWER_MAX bytes; files are streamed from and to descriptors, so that memory does not grow with
+ * their size.
  *
- * Time: connecting has a limit; after that only silence ends a transfer: no byte for stall_timeout_ms while there is something to
- * send or receive, none for answer_timeout_ms while the server works on the answer (a promotion loads a model first).
+ * Time: connecting has a limit; after that only silence ends a transfer: no byte for stall_timeout_ms while there is
+ * something to send or receive, none for answer_timeout_ms while the server works on the answer (a promotion loads a
+ * model first).
  *
- * An answer below 300 is SW_OK. Any other is an error in the server's words with its code (so that the command's exit code
- * follows from it) and the request id, under which the server's log has more. Redirects are not followed; proxies of the environment
- * are used, but never for addresses of this machine. */
+ * An answer below 300 is SW_OK. Any other is an error in the server's words with its code (so that the command's
+ * exit code follows from it) and the request id, under which the server's log has more. Redirects are not followed;
+ * proxies of the environment are used, but never for addresses of this machine. */
 #ifndef SW_CLI_CLIENT_H
 #define SW_CLI_CLIENT_H
 

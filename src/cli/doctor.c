@@ -253,37 +253,32 @@ static void explain_store(struct finding *f, sw_status code) {
     }
 }
 
-/* Opens the database as serve does, which brings one of an older version up to date; makes none. */
+/* Only looks: serve brings a database of an older version up to date, and an older one may be using it now. */
 static void check_store(const struct sw_config *config, struct finding *f) {
     struct sw_store_options options;
-    struct sw_store *store;
-    struct sw_tx *tx;
     struct sw_error err;
+    int applied, known;
     if (!sw_config_bool(config, SW_KEY_REGISTRY_ENABLED)) {
         found(f, VERDICT_OK, "%s", off_text);
         return;
     }
     char *path SW_AUTO_FREE = sw_store_config_path(config);
-    if (path && access(path, F_OK) != 0) {
-        found(f, VERDICT_OK, "%s will be made", path);
-        return;
-    }
     char *url SW_AUTO_FREE = NULL;
     sw_store_config(config, &options, &url);
-    sw_status status = sw_store_open(&options, &store, &err);
-    if (!status) {
-        status = sw_store_begin(store, SW_TX_READ, &tx, &err);
-        if (!status) {
-            found(f, VERDICT_OK, "%s can be read, revision %lld", path ? path : "PostgreSQL (store.url)",
-                  (long long)sw_tx_revision(tx));
-            sw_tx_rollback(tx);
-        }
-        sw_store_close(store);
-    }
-    if (status) {
-        found(f, status == SW_E_UNAVAILABLE ? VERDICT_WARN : VERDICT_FAIL, "%s: %s",
-              path ? path : "PostgreSQL (store.url)", err.message);
+    const char *place = path ? path : "PostgreSQL (store.url)";
+    sw_status status = sw_store_inspect(&options, &applied, &known, &err);
+    if (status == SW_E_NOT_FOUND) {
+        found(f, VERDICT_OK, "%s will be made", place);
+    } else if (status) {
+        found(f, status == SW_E_UNAVAILABLE ? VERDICT_WARN : VERDICT_FAIL, "%s: %s", place, err.message);
         explain_store(f, status);
+    } else if (applied == 0) {
+        found(f, VERDICT_OK, "%s is empty; serve makes its tables", place);
+    } else if (applied < known) {
+        found(f, VERDICT_OK, "%s is of an older version; serve applies %d of %d migrations", place, known - applied,
+              known);
+    } else {
+        found(f, VERDICT_OK, "%s can be read, with all %d migrations", place, known);
     }
 }
 

@@ -215,9 +215,10 @@ static sw_status receive_all(struct receiving *r, const char *url_path, struct s
         struct sw_client_sink sink = {before, on_begin, on_write, r, &r->fault};
         status = sw_client_get(r->receiver->client, url_path, &sink, &answer, &fault);
         if (!status && r->have < r->size) {
-            status = sw_fail(&fault, SW_E_IO, "the server sent only %llu of %llu bytes", (unsigned long long)r->have,
-                             (unsigned long long)r->size);
-            answer.may_pass = true;
+            /* All that it wanted to send, or the client had called it broken: another attempt brings the same. */
+            status = sw_fail(&fault, SW_E_DIGEST_MISMATCH, "the server sends %llu bytes, but announced %llu",
+                             (unsigned long long)r->have, (unsigned long long)r->size);
+            answer.may_pass = false;
         }
         if (!status) {
             break;
@@ -265,14 +266,17 @@ static sw_status receive(struct receiving *r, const char *url_path, const struct
     int n = snprintf(r->part, sizeof r->part, ".%.100s.%.16s.part", r->name, digest->hex);
     SW_ASSERT(n > 0 && (size_t)n < sizeof r->part);
     SW_TRY(open_part(r, err));
-    SW_TRY(receive_all(r, url_path, err));
-    return finish(r, digest, err);
+    sw_status status = receive_all(r, url_path, err);
+    if (status && (status == SW_E_DIGEST_MISMATCH || r->have == 0)) {
+        unlinkat(r->folder, r->part, 0); /* nothing that a later pull could go on with */
+    }
+    return status ? status : finish(r, digest, err);
 }
 
 sw_status sw_receive_file(struct sw_receiver *receiver, const char *url_path, const char *path, uint64_t size,
                           const struct sw_digest *digest, struct sw_error *err) {
     if (!sw_download_path_fits(sw_str_of(path))) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "the server names a file '%s', which would leave the folder", path);
+        return sw_fail(err, SW_E_IO, "the server names a file '%s', which would leave the folder", path);
     }
     struct receiving r = {.receiver = receiver, .path = path, .folder = -1, .fd = -1, .size = size};
     sw_status status = receive(&r, url_path, digest, err);

@@ -70,11 +70,11 @@ static sw_status promote(struct sw_remote *remote) {
         json_decref(body);
         return status;
     }
-    SW_TRY(sw_remote_promote(remote, remote->args->positional[0], body));
-    if (remote->json) {
+    status = sw_remote_promote(remote, remote->args->positional[0], body);
+    if (remote->json && (!status || status == SW_E_GATE_FAILED)) {
         sw_cli_print_json(stdout, remote->answer.json);
     }
-    return SW_OK;
+    return status;
 }
 
 int sw_run_model_promote(const struct sw_args *args) {
@@ -108,19 +108,44 @@ int sw_run_model_rollback(const struct sw_args *args) {
     return run(args, rollback);
 }
 
+/* What became of the live version: a stage does not move the alias champion. */
+static void print_archived(const char *name, const json_t *answer, const json_t *aliases) {
+    char version[32], live[32];
+    bool stays_live = !strcmp(sw_json_number(answer, "version", version), sw_json_number(answer, "live", live));
+    bool champion = false;
+    size_t i;
+    json_t *alias;
+    json_array_foreach(aliases, i, alias) {
+        champion = champion || (json_is_string(alias) && !strcmp(json_string_value(alias), "champion"));
+    }
+    if (stays_live && champion) {
+        printf(
+            "%s version %s is archived, but alias champion keeps it live; promote another version, or take the alias "
+            "off: slipway model unalias %s champion\n",
+            name, version, name);
+    } else {
+        printf("%s version %s is archived; live: %s\n", name, version, live);
+    }
+}
+
 static sw_status archive(struct sw_remote *remote) {
     const char *name = remote->args->positional[0];
-    char version[32], live[32];
+    char version[32];
     SW_TRY(check_pair(remote));
     json_t *body = json_pack("{s:s}", "version", remote->args->positional[1]);
     sw_remote_set_option(remote, body, "reason", SW_OPTION_REASON);
     SW_TRY(sw_remote_call(remote, "PUT", sw_url_path("/api/v1/models", name, "stages", "Archived", NULL), body));
     if (remote->json) {
         sw_cli_print_json(stdout, remote->answer.json);
-    } else {
-        printf("%s version %s is archived; live: %s\n", name, sw_json_number(remote->answer.json, "version", version),
-               sw_json_number(remote->answer.json, "live", live));
+        return SW_OK;
     }
+    json_t *answer = json_incref(remote->answer.json);
+    sw_json_number(answer, "version", version);
+    sw_status status = sw_remote_call(remote, "GET", sw_url_path("/api/v1/models", name, "versions", version, NULL),
+                                      NULL);
+    /* It is archived even when this question is not answered. */
+    print_archived(name, answer, status ? NULL : json_object_get(remote->answer.json, "aliases"));
+    json_decref(answer);
     return SW_OK;
 }
 

@@ -112,9 +112,7 @@ static void print_promotion(const json_t *p, const char *name, const json_t *bod
 sw_status sw_remote_promote(struct sw_remote *remote, const char *name, json_t *body) {
     sw_status status = sw_remote_call(remote, "POST", sw_url_path("/api/v1/models", name, "promote", NULL),
                                       json_incref(body));
-    if (status == SW_E_GATE_FAILED && remote->json) {
-        sw_cli_print_json(stdout, remote->answer.json);
-    } else if (status == SW_E_GATE_FAILED) {
+    if (status == SW_E_GATE_FAILED && !remote->json) {
         sw_print_gates(sw_answer_detail(&remote->answer, "gates"));
     } else if (!status && !remote->json) {
         print_promotion(remote->answer.json, name, body);

@@ -15,8 +15,8 @@ void sw_format_aliases(const json_t *aliases, struct sw_buf *out);
 /* A line "  name    text" of a description, left out when the text is empty. */
 void sw_print_member(const char *name, const char *text);
 
-/* Promotes with the given body (consumed) and tells what came of it, gates included: the command's result when --json is not given. With
- * --json nothing is printed but, when a gate failed, the server's answer; else the document is in remote->answer. */
+/* Promotes with the given body (consumed) and tells what came of it, gates included: the command's result when
+ * --json is not given. With --json nothing is printed; the document, or that of the failure, is in remote->answer. */
 SW_MUST_CHECK sw_status sw_remote_promote(struct sw_remote *remote, const char *name, json_t *body);
 
 #endif

@@ -52,8 +52,7 @@ static sw_status receive_one(struct pull *p, const json_t *file) {
         return sw_fail(&p->remote.err, SW_E_IO, "the server's list of files has no digest for '%s'", path);
     }
     if (!sw_download_path_fits(sw_str_of(path))) {
-        return sw_fail(&p->remote.err, SW_E_INVALID_ARGUMENT,
-                       "the server names a file '%s', which would leave the folder", path);
+        return sw_fail(&p->remote.err, SW_E_IO, "the server names a file '%s', which would leave the folder", path);
     }
     char *url SW_AUTO_FREE = file_url(p, path);
     return sw_receive_file(&p->receiver, url, path, (uint64_t)size, &digest, &p->remote.err);

@@ -1,4 +1,5 @@
-/* slipway model push: collect, hash, send what the server does not have, create the version, promote it when asked to. */
+/* slipway model push: collect, hash, send what the server does not have, create the version, promote it when asked
+ * to. */
 #include "base/memory.h"
 #include "base/file.h"
 #include "cli/model_print.h"
@@ -139,18 +140,29 @@ static void print_version(const struct push *p) {
     }
 }
 
+/* The version stands there whether it could be promoted or not; `error` as the server says it, null when it did not. */
+static void print_both(struct push *p, json_t *version, sw_status status) {
+    json_t *both = json_pack("{s:O}", "version", version);
+    json_t *error = json_object_get(p->remote.answer.json, "error");
+    json_object_set(both, "promotion", status ? json_null() : p->remote.answer.json);
+    if (status) {
+        json_object_set(both, "error", error ? error : json_null());
+    }
+    sw_cli_print_json(stdout, both);
+    json_decref(both);
+}
+
 /* --promote, after the version exists. */
 static sw_status promote(struct push *p) {
     char number[32];
     json_t *version = json_incref(p->remote.answer.json);
     sw_json_number(version, "version", number);
     sw_status status = sw_remote_promote(&p->remote, p->name, json_pack("{s:s}", "version", number));
+    if (p->remote.json) {
+        print_both(p, version, status);
+    }
     if (status) {
         sw_error_prefix(&p->remote.err, "version %s was added, but not promoted", number);
-    } else if (p->remote.json) {
-        json_t *both = json_pack("{s:O, s:O}", "version", version, "promotion", p->remote.answer.json);
-        sw_cli_print_json(stdout, both);
-        json_decref(both);
     }
     json_decref(version);
     return status;
@@ -162,6 +174,7 @@ static sw_status push(struct push *p) {
     sw_status status = sw_remote_check_model(&p->remote, p->name);
     status = status ? status : version_body(p, body);
     status = status ? status : sw_package_open(args->positional[1], &p->package, &p->remote.err);
+    status = status ? status : sw_package_check(&p->package, p->name, &p->remote.err);
     status = status ? status : hash(p);
     status = status ? status : send_files(p);
     if (status) {

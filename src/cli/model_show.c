@@ -223,17 +223,17 @@ static void print_version(const json_t *v, const json_t *files) {
 static sw_status show_version(struct sw_remote *remote, const char *name, const char *version) {
     SW_TRY(sw_remote_check_version(remote, version));
     SW_TRY(sw_remote_call(remote, "GET", sw_url_path("/api/v1/models", name, "versions", version, NULL), NULL));
-    if (remote->json) {
-        sw_cli_print_json(stdout, remote->answer.json);
-        return SW_OK;
-    }
     char number[32]; /* an alias may move between the two calls */
     json_t *document = json_incref(remote->answer.json);
     sw_json_number(document, "version", number);
     sw_status status = sw_remote_call(remote, "GET",
                                       sw_url_path("/api/v1/models", name, "versions", number, "files", NULL), NULL);
-    if (!status) {
-        print_version(document, json_object_get(remote->answer.json, "files"));
+    json_t *files = json_object_get(remote->answer.json, "files");
+    if (!status && remote->json) {
+        json_object_set(document, "file_list", files); /* "files" is their number */
+        sw_cli_print_json(stdout, document);
+    } else if (!status) {
+        print_version(document, files);
     }
     json_decref(document);
     return status;

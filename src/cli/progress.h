@@ -28,8 +28,8 @@ void sw_progress_skip(struct sw_progress *progress, uint64_t bytes); /* these we
 void sw_progress_set(struct sw_progress *progress, uint64_t done);   /* of total, skipped ones included */
 void sw_progress_end(struct sw_progress *progress);                  /* takes the bar away */
 
-/* One line of at most `width` columns: "model.onnx  [=====>    ]  45 %  0.9 of 2.0 GiB  183 MiB/s  6 s left". rate 0: not
- * known yet. */
+/* One line of at most `width` columns: "model.onnx  [=====>    ]  45 %  0.9 of 2.0 GiB  183 MiB/s  6 s left". rate
+ * 0: not known yet. */
 void sw_progress_format(const char *label, uint64_t done, uint64_t total, double bytes_per_s, size_t width,
                         char ret[SW_PROGRESS_LINE_MAX]);
 

@@ -1,5 +1,5 @@
-/* What the configuration says about the registry, as the options of its parts. Used by serve, doctor and the checks of the
- * configuration itself. */
+/* What the configuration says about the registry, as the options of its parts. Used by serve, doctor and the checks
+ * of the configuration itself. */
 #ifndef SW_CLI_REGISTRY_CONFIG_H
 #define SW_CLI_REGISTRY_CONFIG_H
 
@@ -15,7 +15,8 @@ bool sw_policy_text_parse(struct sw_str text, struct sw_version_policy *ret);
  * message in *err that names the key and where its value came from, never a secret one. */
 bool sw_registry_config_check(const struct sw_config *config, enum sw_config_key key, struct sw_error *err);
 
-/* Makes data.directory (0700) when it does not exist, and checks that this process may write there. SW_E_IO, naming it. */
+/* Makes data.directory (0700) when it does not exist, and checks that this process may write there. SW_E_IO, naming
+ * it. */
 SW_MUST_CHECK sw_status sw_data_directory_make(const struct sw_config *config, struct sw_error *err);
 
 /* Options of the store. The URL is on the heap in *ret_url (sw_free) and is borrowed by the options. */

@@ -1,4 +1,5 @@
-/* What the commands that talk to a server share: one call after the other, errors told once, results as tables or JSON. */
+/* What the commands that talk to a server share: one call after the other, errors told once, results as tables or
+ * JSON. */
 #ifndef SW_CLI_REMOTE_H
 #define SW_CLI_REMOTE_H
 
@@ -30,8 +31,8 @@ SW_MUST_CHECK sw_status sw_remote_check_version(struct sw_remote *remote, const 
 /* Adds the option's value under `key` when it was given. */
 void sw_remote_set_option(const struct sw_remote *remote, json_t *body, const char *key, enum sw_option_id id);
 
-/* Gets page after page of a list that the server keeps under `key` until there are `limit` items; `path` may hold a query. *ret is
- * {key: [...], "next_page_token": ...}, a new reference. */
+/* Gets page after page of a list that the server keeps under `key` until there are `limit` items; `path` may hold a
+ * query. *ret is {key: [...], "next_page_token": ...}, a new reference. */
 SW_MUST_CHECK sw_status sw_remote_list(struct sw_remote *remote, const char *path, const char *key, size_t limit,
                                        json_t **ret);
 

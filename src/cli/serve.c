@@ -145,10 +145,8 @@ static void begin_serving(struct serve *s) {
     if (!sw_app_has_followed(s->app)) {
         sw_log(SW_LOG_INFO, "models of the registry are still to come");
     } else if (sw_loads_count(s->loads) == 0 && followed == 0) {
-        sw_log(SW_LOG_WARN,
-               sw_app_registry(s->app)
-                   ? "no model to serve yet; promote one with `slipway model`, or name one on the command line"
-                   : "no model to serve; name one on the command line, or a folder with --models-dir");
+        sw_log(SW_LOG_WARN, "no model to serve; name one on the command line, or a folder with --models-dir",
+               SW_F_STR("registry", sw_app_registry(s->app) ? "slipway model push NAME PATH --promote" : "none"));
     }
     sw_log(SW_LOG_INFO, "ready", SW_F_INT("models", sw_loads_ready_count(s->loads)), SW_F_INT("registry", followed),
            SW_F_INT("unavailable", sw_loads_count(s->loads) - sw_loads_ready_count(s->loads)),

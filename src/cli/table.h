@@ -1,7 +1,7 @@
 /* Tables for people: aligned columns, the last one cut where the terminal ends.
  *
- * Cells are copied and cleaned: control characters and broken UTF-8 become '?', since texts of a server may hold anything. A
- * column is as wide as its widest cell, counted in code points. */
+ * Cells are copied and cleaned: control characters and broken UTF-8 become '?', since texts of a server may hold
+ * anything. A column is as wide as its widest cell, counted in code points. */
 #ifndef SW_CLI_TABLE_H
 #define SW_CLI_TABLE_H
 

@@ -136,7 +136,8 @@ static sw_status attempt(struct sending *s, bool *ret_retry, struct sw_error *er
     }
     s->sender->reached = true;
     status = put(s, err);
-    /* 404: swept meanwhile. 409: the server is at another offset, or still holds the broken connection's upload open. */
+    /* 404: swept meanwhile. 409: the server is at another offset, or still holds the broken connection's upload
+     * open. */
     *ret_retry = s->answer.may_pass || s->answer.status == 404 || s->answer.status == 409;
     if (!status && !has_all(s)) {
         *ret_retry = true;

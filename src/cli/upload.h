@@ -7,8 +7,8 @@
  *   PUT from offset --200--> done
  *        | broken, busy, another offset: wait, and GET again
  *
- * Attempts that bring nothing are counted, six are the end; one that moved the offset starts the count anew. A server that never
- * answered is not asked twice. */
+ * Attempts that bring nothing are counted, six are the end; one that moved the offset starts the count anew. A
+ * server that never answered is not asked twice. */
 #ifndef SW_CLI_UPLOAD_H
 #define SW_CLI_UPLOAD_H
 
@@ -36,8 +36,8 @@ void sw_sleep_ms(uint64_t ms); /* for sleep_ms */
 SW_MUST_CHECK sw_status sw_send_file(struct sw_sender *sender, const struct sw_package_file *file, bool is_archive,
                                      char ret_id[SW_UPLOAD_ID + 1], struct sw_error *err);
 
-/* How long to wait before attempt n (1, 2, ...), in ms: doubles from 500, at most 8 s; longer, up to 30 s, when the server
- * asked for it. */
+/* How long to wait before attempt n (1, 2, ...), in ms: doubles from 500, at most 8 s; longer, up to 30 s, when the
+ * server asked for it. */
 uint64_t sw_retry_wait_ms(unsigned attempt, uint64_t retry_after_s);
 
 #endif

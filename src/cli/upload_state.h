@@ -2,8 +2,9 @@
  *
  *   $XDG_STATE_HOME/slipway/uploads/KEY   (or ~/.local/state/slipway/uploads) one small file an upload, holding its id
  *
- * KEY is the SHA-256 of server, kind and digest, so that pushes to several servers, and several pushes at once, do not meet. A file is
- * written under another name and renamed. What is lost here costs only time: the upload begins anew. */
+ * KEY is the SHA-256 of server, kind and digest, so that pushes to several servers, and several pushes at once, do
+ * not meet. A file is written under another name and renamed. What is lost here costs only time: the upload begins
+ * anew. */
 #ifndef SW_CLI_UPLOAD_STATE_H
 #define SW_CLI_UPLOAD_STATE_H
 

@@ -4,7 +4,8 @@
 
 #include "base/str.h"
 
-/* Milliseconds since 1970 (UTC); now_ms is when "ago" counts from. Dates are UTC, from 1970 to 9999. false when malformed. */
+/* Milliseconds since 1970 (UTC); now_ms is when "ago" counts from. Dates are UTC, from 1970 to 9999. false when
+ * malformed. */
 bool sw_parse_when(struct sw_str text, uint64_t now_ms, uint64_t *ret_ms);
 
 #endif

@@ -39,7 +39,7 @@ struct sw_model_options {
     struct sw_engine **engines; /* the first that accepts the file is used */
     size_t engine_count;
     unsigned default_threads;
-    bool skip_golden; /* only for `validate --no-golden` and tests */
+    bool skip_golden; /* for `validate --no-golden`, versions that were forced over them, and tests */
     struct sw_clock *clock;
 };
 

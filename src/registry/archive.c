@@ -57,7 +57,7 @@ sw_status sw_archive_detect(int fd, enum sw_archive_kind *ret, struct sw_error *
 /* entries ---------------------------------------------------------------------------------------------------------- */
 
 sw_status sw_unpack_refuse(struct sw_unpack *u, const char *what) {
-    return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: %.300s: %s", u->path[0] ? u->path : "(an entry)", what);
+    return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: %.300s: %s", u->path[0] ? u->path : "(an entry)", what);
 }
 
 /* The name without "." and empty parts into u->path; a name that is not UTF-8 or too long is refused with what it
@@ -67,8 +67,7 @@ static sw_status clean_path(struct sw_unpack *u, struct sw_str name) {
     size_t used = 0;
     u->path[0] = '\0';
     if (name.len && name.data[0] == '/') {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: \"" SW_STR_FMT "\": an absolute path",
-                       SW_STR_ARG(name));
+        return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: \"" SW_STR_FMT "\": an absolute path", SW_STR_ARG(name));
     }
     while (rest.data) {
         rest = sw_str_split(rest, '/', &part);
@@ -76,11 +75,11 @@ static sw_status clean_path(struct sw_unpack *u, struct sw_str name) {
             continue;
         }
         if (sw_str_is(part, "..")) {
-            return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: \"" SW_STR_FMT "\": a path with \"..\"",
+            return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: \"" SW_STR_FMT "\": a path with \"..\"",
                            SW_STR_ARG(name));
         }
         if (used + part.len + 1 > SW_REGISTRY_PATH_MAX) {
-            return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: \"" SW_STR_FMT "\": a path of more than %d bytes",
+            return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: \"" SW_STR_FMT "\": a path of more than %d bytes",
                            SW_STR_ARG(name), SW_REGISTRY_PATH_MAX);
         }
         if (used) {
@@ -92,7 +91,7 @@ static sw_status clean_path(struct sw_unpack *u, struct sw_str name) {
     }
     struct sw_str path = {u->path, used};
     if (used && !sw_registry_path_valid(path)) {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT,
+        return sw_fail(u->err, SW_E_MODEL_INVALID,
                        "archive: \"" SW_STR_FMT "\": not a path of printable UTF-8 without backslashes",
                        SW_STR_ARG(name));
     }

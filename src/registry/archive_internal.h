@@ -1,7 +1,8 @@
 /* Reading archives that strangers made: tar (plain, gzip, zstd, xz) and zip, as a stream of regular files.
  *
  *   archive.c       what kind of file is it; limits, paths and duplicates, the same for both
- *   archive_tar.c   tar: decompression by libarchive, headers here (libarchive's reader bounds no sparse map)
+ *   archive_tar.c   tar: zstd by libarchive, headers here (libarchive's reader bounds no sparse map)
+ *   archive_gzip.c  gzip, whose checksum must be checked
  *   archive_xz.c    xz, whose decompressor needs a limit of memory
  *   archive_zip.c   zip: by libarchive; stored and deflated entries
  *
@@ -46,7 +47,7 @@ enum sw_archive_kind {
 /* By its first bytes; the three packed ones are taken for a packed tar. SW_E_IO. */
 SW_MUST_CHECK sw_status sw_archive_detect(int fd, enum sw_archive_kind *ret, struct sw_error *err);
 
-/* fd: a regular file; its offset is moved. SW_E_INVALID_ARGUMENT: broken or refused; SW_E_TOO_LARGE: beyond a limit;
+/* fd: a regular file; its offset is moved. SW_E_MODEL_INVALID: broken or refused; SW_E_TOO_LARGE: beyond a limit;
  * SW_E_IO. */
 SW_MUST_CHECK sw_status sw_archive_read(int fd, enum sw_archive_kind kind, const struct sw_archive_limits *limits,
                                         const struct sw_archive_sink *sink, struct sw_error *err);
@@ -83,14 +84,21 @@ SW_MUST_CHECK sw_status sw_unpack_begin(struct sw_unpack *u, struct sw_str name,
 SW_MUST_CHECK sw_status sw_unpack_data(struct sw_unpack *u, const void *data, size_t len);
 /* The entry ends: has it brought what it announced? */
 SW_MUST_CHECK sw_status sw_unpack_end(struct sw_unpack *u);
-/* SW_E_INVALID_ARGUMENT: "archive: PATH: what". */
+/* SW_E_MODEL_INVALID: "archive: PATH: what". */
 sw_status sw_unpack_refuse(struct sw_unpack *u, const char *what);
 
 struct sw_xz;
 struct sw_xz *sw_xz_create(int fd);   /* from its offset on; NULL: out of memory */
 void sw_xz_destroy(struct sw_xz *xz); /* NULL is allowed */
-/* Up to len bytes; *ret_len less than len: the end. SW_E_INVALID_ARGUMENT, SW_E_TOO_LARGE (of memory), SW_E_IO. */
+/* Up to len bytes; *ret_len less than len: the end. SW_E_MODEL_INVALID, SW_E_TOO_LARGE (of memory), SW_E_IO. */
 SW_MUST_CHECK sw_status sw_xz_read(struct sw_xz *xz, void *data, size_t len, size_t *ret_len, struct sw_error *err);
+
+struct sw_gzip;
+struct sw_gzip *sw_gzip_create(int fd); /* as sw_xz_create */
+void sw_gzip_destroy(struct sw_gzip *gzip);
+/* As sw_xz_read; len at most SW_ARCHIVE_PIECE. */
+SW_MUST_CHECK sw_status sw_gzip_read(struct sw_gzip *gzip, void *data, size_t len, size_t *ret_len,
+                                     struct sw_error *err);
 
 SW_MUST_CHECK sw_status sw_unpack_tar(struct sw_unpack *u, int fd, enum sw_archive_kind kind);
 SW_MUST_CHECK sw_status sw_unpack_zip(struct sw_unpack *u, int fd);

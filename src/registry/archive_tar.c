@@ -1,5 +1,5 @@
-/* Tar: ustar, the pax extension (POSIX.1-2001) and GNU's long names, from a stream that libarchive decompresses (xz:
- * archive_xz.c).
+/* Tar: ustar, the pax extension (POSIX.1-2001) and GNU's long names, from a stream that libarchive decompresses (gzip
+ * and xz: archive_gzip.c, archive_xz.c).
  *
  *   [ headers of names ('x' pax, 'L' GNU) ]*  header  content, padded to 512   ...   two blocks of zeros
  *
@@ -24,7 +24,8 @@ _Static_assert(sizeof(struct header) == BLOCK, "a tar header is one block");
 
 struct tar {
     struct sw_unpack *u;
-    struct archive *stream; /* NULL: xz */
+    struct archive *stream; /* plain or zstd; else NULL */
+    struct sw_gzip *gzip;
     struct sw_xz *xz;
     uint64_t total, total_max; /* bytes of the unpacked stream */
     struct sw_buf path;        /* for the next entry, from 'x' or 'L' */
@@ -33,7 +34,7 @@ struct tar {
 };
 
 static sw_status broken(struct tar *t, const char *what) {
-    return sw_fail(t->u->err, SW_E_INVALID_ARGUMENT, "archive: broken: %s", what);
+    return sw_fail(t->u->err, SW_E_MODEL_INVALID, "archive: broken: %s", what);
 }
 
 /* the stream ------------------------------------------------------------------------------------------------------- */
@@ -44,7 +45,10 @@ static sw_status read_some(struct tar *t, void *data, size_t len, size_t *ret_le
     size_t got = n > 0 ? (size_t)n : 0;
     if (n < 0) {
         const char *why = archive_error_string(t->stream);
-        return sw_fail(t->u->err, SW_E_INVALID_ARGUMENT, "archive: cannot be unpacked: %.200s", why ? why : "broken");
+        return sw_fail(t->u->err, SW_E_MODEL_INVALID, "archive: cannot be unpacked: %.200s", why ? why : "broken");
+    }
+    if (t->gzip) {
+        SW_TRY(sw_gzip_read(t->gzip, data, len, &got, t->u->err));
     }
     if (t->xz) {
         SW_TRY(sw_xz_read(t->xz, data, len, &got, t->u->err));
@@ -167,7 +171,7 @@ static sw_status pax_record(struct tar *t, struct sw_str *rest, bool global) {
         return broken(t, "a pax header without '='");
     }
     if (sw_str_starts(key, SW_STR("GNU.sparse."))) {
-        return sw_fail(t->u->err, SW_E_INVALID_ARGUMENT, "archive: sparse files are not taken; pack without --sparse");
+        return sw_fail(t->u->err, SW_E_MODEL_INVALID, "archive: sparse files are not taken; pack without --sparse");
     }
     if (global) {
         return SW_OK; /* comments, as of git archive */
@@ -279,10 +283,8 @@ static sw_status read_entries(struct tar *t) {
 static sw_status set_up(struct tar *t, enum sw_archive_kind kind) {
     struct archive *a = t->stream;
     int rc = ARCHIVE_OK;
-    switch (kind) {
-    case SW_ARCHIVE_GZIP: rc = archive_read_support_filter_gzip(a); break;
-    case SW_ARCHIVE_ZSTD: rc = archive_read_support_filter_zstd(a); break;
-    default: break;
+    if (kind == SW_ARCHIVE_ZSTD) {
+        rc = archive_read_support_filter_zstd(a);
     }
     if (rc != ARCHIVE_OK || archive_read_support_format_raw(a) != ARCHIVE_OK) {
         return sw_fail(t->u->err, SW_E_NOT_IMPLEMENTED, "archive: this libarchive cannot unpack it");
@@ -296,6 +298,10 @@ static sw_status open_stream(struct tar *t, int fd, enum sw_archive_kind kind) {
         t->xz = sw_xz_create(fd);
         return t->xz ? SW_OK : sw_fail(t->u->err, SW_E_UNAVAILABLE, "out of memory");
     }
+    if (kind == SW_ARCHIVE_GZIP) {
+        t->gzip = sw_gzip_create(fd);
+        return t->gzip ? SW_OK : sw_fail(t->u->err, SW_E_UNAVAILABLE, "out of memory");
+    }
     t->stream = archive_read_new();
     if (!t->stream) {
         return sw_fail(t->u->err, SW_E_UNAVAILABLE, "out of memory");
@@ -304,10 +310,10 @@ static sw_status open_stream(struct tar *t, int fd, enum sw_archive_kind kind) {
     if (archive_read_open_fd(t->stream, fd, 64 << 10) != ARCHIVE_OK ||
         archive_read_next_header(t->stream, &entry) != ARCHIVE_OK) {
         const char *why = archive_error_string(t->stream);
-        return sw_fail(t->u->err, SW_E_INVALID_ARGUMENT, "archive: cannot be unpacked: %.200s", why ? why : "empty");
+        return sw_fail(t->u->err, SW_E_MODEL_INVALID, "archive: cannot be unpacked: %.200s", why ? why : "empty");
     }
     if (archive_filter_count(t->stream) > (kind == SW_ARCHIVE_TAR ? 1 : 2)) {
-        return sw_fail(t->u->err, SW_E_INVALID_ARGUMENT, "archive: compressed more than once");
+        return sw_fail(t->u->err, SW_E_MODEL_INVALID, "archive: compressed more than once");
     }
     return SW_OK;
 }
@@ -321,6 +327,7 @@ sw_status sw_unpack_tar(struct sw_unpack *u, int fd, enum sw_archive_kind kind) 
     sw_status status = open_stream(&t, fd, kind);
     status = status ? status : read_entries(&t);
     archive_read_free(t.stream); /* NULL is allowed */
+    sw_gzip_destroy(t.gzip);
     sw_xz_destroy(t.xz);
     sw_buf_deinit(&t.path);
     return status;

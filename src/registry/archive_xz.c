@@ -64,7 +64,7 @@ sw_status sw_xz_read(struct sw_xz *xz, void *data, size_t len, size_t *ret_len, 
             return sw_fail(err, SW_E_TOO_LARGE, "archive: unpacking it takes more than %llu MiB of memory",
                            (unsigned long long)(XZ_MEMORY_MAX >> 20));
         case LZMA_MEM_ERROR: return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
-        default: return sw_fail(err, SW_E_INVALID_ARGUMENT, "archive: cannot be unpacked: broken or cut off");
+        default: return sw_fail(err, SW_E_MODEL_INVALID, "archive: cannot be unpacked: broken or cut off");
         }
     }
     *ret_len = len - xz->stream.avail_out;

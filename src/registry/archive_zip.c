@@ -16,7 +16,7 @@ enum { ENTRIES_PER_FILE = 4 };
 
 static sw_status fail_zip(struct sw_unpack *u, struct archive *a) {
     const char *why = archive_error_string(a);
-    return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: %.300s%scannot be unpacked: %.150s", u->path,
+    return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: %.300s%scannot be unpacked: %.150s", u->path,
                    u->path[0] ? ": " : "", why ? why : "broken");
 }
 
@@ -85,21 +85,21 @@ static sw_status read_entry(struct sw_unpack *u, struct archive *a, struct archi
     const char *text = archive_entry_pathname_utf8(entry);
     struct sw_str name = sw_str_of(text ? text : archive_entry_pathname(entry));
     if (!name.data || name.len > SW_ARCHIVE_NAME_MAX) {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: an entry whose name cannot be read");
+        return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: an entry whose name cannot be read");
     }
     enum sw_entry_kind kind = entry_kind(entry, name);
     if (kind == SW_ENTRY_FILE && archive_entry_is_encrypted(entry)) {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: " SW_STR_FMT ": encrypted", SW_STR_ARG(name));
+        return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: " SW_STR_FMT ": encrypted", SW_STR_ARG(name));
     }
     if (kind == SW_ENTRY_FILE && !archive_entry_size_is_set(entry)) {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: " SW_STR_FMT ": no size is given", SW_STR_ARG(name));
+        return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: " SW_STR_FMT ": no size is given", SW_STR_ARG(name));
     }
     int64_t size = kind == SW_ENTRY_FILE ? archive_entry_size(entry) : 0;
     if (size < 0) {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: " SW_STR_FMT ": a size out of range", SW_STR_ARG(name));
+        return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: " SW_STR_FMT ": a size out of range", SW_STR_ARG(name));
     }
     if (kind == SW_ENTRY_FILE && !is_known_method(a)) {
-        return sw_fail(u->err, SW_E_INVALID_ARGUMENT, "archive: " SW_STR_FMT ": neither stored nor deflated: %.60s",
+        return sw_fail(u->err, SW_E_MODEL_INVALID, "archive: " SW_STR_FMT ": neither stored nor deflated: %.60s",
                        SW_STR_ARG(name), archive_format_name(a));
     }
     SW_TRY(sw_unpack_begin(u, name, kind, (uint64_t)size));

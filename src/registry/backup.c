@@ -23,8 +23,8 @@ struct backup {
     const struct sw_backup_options *options;
     struct sw_artifacts *set;
     struct sw_hold hold;
-    char name[SW_SNAPSHOT_NAME_MAX]; /* of the snapshot; its folder has a dot in front until it is complete */
-    char part[SW_SNAPSHOT_NAME_MAX + 2];
+    char part[SW_SNAPSHOT_NAME_MAX + 2]; /* name of the folder until it is complete: with a dot in front */
+    char name[SW_SNAPSHOT_NAME_MAX];     /* of the snapshot */
     uint64_t time_ms;
     int64_t revision;
     struct sw_rows blobs; /* digest, size */
@@ -46,9 +46,9 @@ static void snapshot_name(uint64_t wall_ms, char ret[SW_SNAPSHOT_NAME_MAX]) {
 }
 
 static sw_status begin_snapshot(struct backup *b, struct sw_error *err) {
-    b->time_ms = b->options->clock->wall_ms(b->options->clock);
-    snapshot_name(b->time_ms, b->name);
-    snprintf(b->part, sizeof b->part, ".%s", b->name);
+    char name[SW_SNAPSHOT_NAME_MAX];
+    snapshot_name(b->options->clock->wall_ms(b->options->clock), name);
+    snprintf(b->part, sizeof b->part, ".%s", name);
     SW_AUTO_FREE char *folder = sw_backup_path(b->options->directory, b->part, NULL);
     if (mkdir(folder, 0700)) {
         return sw_fail(err, errno == ENOSPC ? SW_E_INSUFFICIENT_STORAGE : SW_E_IO, "cannot make %s: %s", folder,
@@ -59,6 +59,15 @@ static sw_status begin_snapshot(struct backup *b, struct sw_error *err) {
 
 static const char *metadata_name(const struct backup *b) {
     return sw_store_dialect(b->store) == SW_STORE_SQLITE ? "metadata.sqlite" : "metadata.pgdump";
+}
+
+/* The time of a backup is read when the database has been copied: so the copy holds nothing that came later. */
+static sw_status copy_database(struct backup *b, struct sw_error *err) {
+    SW_AUTO_FREE char *metadata = sw_backup_path(b->options->directory, b->part, metadata_name(b));
+    SW_TRY(sw_store_dump(b->store, metadata, &b->revision, err));
+    b->time_ms = b->options->clock->wall_ms(b->options->clock);
+    snapshot_name(b->time_ms, b->name);
+    return SW_OK;
 }
 
 /* Files that the copy of the database may refer to: those that something refers to now, and those that ceased to be needed since the
@@ -217,11 +226,10 @@ static sw_status complete(struct backup *b, struct sw_error *err) {
 /* ---- the whole */
 
 static sw_status fill_snapshot(struct backup *b, json_t **ret, struct sw_error *err) {
-    SW_AUTO_FREE char *metadata = sw_backup_path(b->options->directory, b->part, metadata_name(b));
     SW_AUTO_FREE char *list = sw_backup_path(b->options->directory, b->part, "blobs.txt");
     struct sw_buf text;
     size_t files = 0;
-    SW_TRY(sw_store_dump(b->store, metadata, &b->revision, err));
+    SW_TRY(copy_database(b, err));
     SW_TRY(list_blobs(b, err));
     sw_buf_init(&text, BLOBS_TEXT_MAX);
     sw_status status = keep_all(b, &text, &files, err);
@@ -238,9 +246,9 @@ static sw_status fill_snapshot(struct backup *b, json_t **ret, struct sw_error *
     return SW_OK;
 }
 
-/* What backups that died left behind. The lock says that none is running. */
-static void remove_parts(const char *directory) {
-    SW_AUTO_FREE char *snapshots = sw_backup_path(directory, NULL, NULL);
+/* What backups that died left behind: parts of snapshots and files half copied. The lock says that none is running. */
+static sw_status remove_parts(const struct backup *b, struct sw_error *err) {
+    SW_AUTO_FREE char *snapshots = sw_backup_path(b->options->directory, NULL, NULL);
     DIR *d = opendir(snapshots);
     for (struct dirent *e; d && (e = readdir(d));) {
         if (e->d_name[0] == '.' && e->d_name[1] != '.' && e->d_name[1] != '\0') {
@@ -251,10 +259,11 @@ static void remove_parts(const char *directory) {
     if (d) {
         closedir(d);
     }
+    return sw_artifacts_sweep(b->set, 0, false, NULL, NULL, err);
 }
 
 static sw_status run(struct backup *b, json_t **ret, struct sw_error *err) {
-    remove_parts(b->options->directory);
+    SW_TRY(remove_parts(b, err));
     SW_TRY(begin_snapshot(b, err));
     sw_status status = fill_snapshot(b, ret, err);
     if (status) {

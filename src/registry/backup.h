@@ -5,7 +5,7 @@
  *   DIR/snapshots/20261121T130000.123Z/       one backup:
  *       metadata.sqlite | metadata.pgdump     a consistent copy of the database
  *       blobs.txt                             "SHA-256 SIZE" of every file that it may refer to
- *       manifest.json                         time, revision, head of the audit chain, digests of the two files above
+ *       manifest.json                         time, revision, digests of the two files above
  *
  * Making one, while servers run: a hold keeps gc away; the database is copied; then every file it refers to, each hashed on the way,
  * those that are there already hashed too; the manifest is written last, under a temporary name of the folder that is then renamed: a
@@ -31,8 +31,8 @@ struct sw_backup_options {
     void *progress_arg;
 };
 
-/* One more backup. *ret: {"snapshot", "time", "revision", "store", "files", "bytes", "copied_files", "copied_bytes",
- * "metadata_bytes", "audit_rows", "audit_head"}. SW_E_CONFLICT: the folder holds something else. A file that is damaged or missing
+/* One more backup. *ret: {"format", "program", "snapshot", "time", "time_ms", "revision", "store", "metadata": {"file", "sha256", "bytes"},
+ * "blobs": the same, "files", "bytes", "copied_files", "copied_bytes"}. SW_E_CONFLICT: the folder holds something else. A file that is damaged or missing
  * in the artifact store: SW_E_DIGEST_MISMATCH or SW_E_NOT_FOUND, naming it; no snapshot is made. */
 SW_MUST_CHECK sw_status sw_backup_create(struct sw_store *store, struct sw_artifacts *artifacts,
                                          const struct sw_backup_options *options, json_t **ret, struct sw_error *err);

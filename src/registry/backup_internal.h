@@ -7,8 +7,8 @@
 
 enum { SW_SNAPSHOT_NAME_MAX = 64 };
 
-/* The folder opened as an artifact store: DIR/blobs. create: made when missing. SW_E_NOT_FOUND: holds no backups; SW_E_CONFLICT:
- * holds something else. */
+/* The folder opened as an artifact store: DIR/blobs. create: to be written, made when missing; else only read.
+ * SW_E_NOT_FOUND: holds no backups; SW_E_CONFLICT: holds something else. */
 SW_MUST_CHECK sw_status sw_backup_set_open(const struct sw_backup_options *options, bool create,
                                            struct sw_artifacts **ret, struct sw_error *err);
 char *sw_backup_path(const char *directory, const char *snapshot, const char *file); /* heap; file NULL: the folder */

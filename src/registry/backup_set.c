@@ -128,6 +128,7 @@ sw_status sw_backup_set_open(const struct sw_backup_options *options, bool creat
     struct sw_artifacts_options blobs;
     sw_artifacts_options_default(&blobs);
     blobs.directory = options->directory;
+    blobs.read_only = !create;
     blobs.clock = options->clock;
     blobs.upload_max = UINT64_MAX;
     return sw_artifacts_open(&blobs, ret, err);

@@ -17,7 +17,8 @@ enum {
     DAY_MS = 24 * 3600 * 1000,
     ADOPT_AT_ONCE = 500,
     MARK_AT_ONCE = 5000,
-    REMOVE_AT_ONCE = 16, /* files deleted while the writer lock is held */
+    REMOVE_AT_ONCE = 256, /* files deleted while the writer lock is held, ... */
+    REMOVE_MS = 20,       /* ... as many as this time allows, and one more */
     ITEMS_SHOWN_MAX = 1000,
     DAYS_MAX = 100000,
 };
@@ -204,23 +205,26 @@ static sw_status look(struct gc *gc, struct sw_error *err) {
 
 /* ---- 3. remove */
 
-static sw_status remove_some(struct gc *gc, struct sw_tx *tx, size_t *ret_removed, struct sw_error *err) {
+static sw_status remove_some(struct gc *gc, struct sw_tx *tx, bool *ret_more, struct sw_error *err) {
     SW_AUTO_ARENA struct sw_arena arena;
     sw_registry_arena(&arena);
     struct sw_rows rows;
     SW_TRY(sw_tx_query(tx, "SELECT digest FROM blobs WHERE state = 'deleting' ORDER BY digest LIMIT $1",
                        SW_PARAMS(sw_v_int(REMOVE_AT_ONCE)), &arena, &rows, err));
-    for (size_t i = 0; i < rows.count; i++) {
+    uint64_t until_ns = sw_now_ns(gc->registry->clock) + REMOVE_MS * UINT64_C(1000000);
+    size_t removed = 0;
+    for (bool in_time = true; removed < rows.count && in_time; removed++) {
+        const char *hex = sw_rows_text(&rows, removed, 0);
         struct sw_digest digest;
-        if (!sw_digest_parse(sw_str_of(sw_rows_text(&rows, i, 0)), &digest)) {
-            return sw_fail(err, SW_E_IO, "the database names a blob '%s', which is no digest",
-                           sw_rows_text(&rows, i, 0));
+        if (!sw_digest_parse(sw_str_of(hex), &digest)) {
+            return sw_fail(err, SW_E_IO, "the database names a blob '%s', which is no digest", hex);
         }
         SW_TRY(sw_artifacts_delete(gc->registry->artifacts, &digest, err));
         SW_TRY(sw_tx_exec(tx, "DELETE FROM blobs WHERE digest = $1 AND state = 'deleting'",
                           SW_PARAMS(sw_v_text(digest.hex)), NULL, err));
+        in_time = sw_now_ns(gc->registry->clock) < until_ns;
     }
-    *ret_removed = rows.count;
+    *ret_more = removed < rows.count || rows.count == REMOVE_AT_ONCE;
     return SW_OK;
 }
 
@@ -241,11 +245,9 @@ static sw_status remove_marked(struct gc *gc, struct sw_error *err) {
     SW_TRY(any_marked(gc, &more, err));
     while (more) {
         struct sw_tx *tx;
-        size_t removed = 0;
         SW_TRY(sw_store_begin(gc->registry->store, SW_TX_WRITE, &tx, err));
-        sw_status status = remove_some(gc, tx, &removed, err);
-        SW_TRY(sw_registry_end(tx, status, removed > 0, err));
-        more = removed == REMOVE_AT_ONCE;
+        sw_status status = remove_some(gc, tx, &more, err);
+        SW_TRY(sw_registry_end(tx, status, true, err));
     }
     return SW_OK;
 }

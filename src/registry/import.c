@@ -125,11 +125,16 @@ static sw_status unpack(struct import *im, int fd, enum sw_archive_kind kind, st
     const struct sw_archive_sink store = {.arg = im, .begin = store_begin, .data = store_data, .end = store_end};
     SW_TRY(sw_archive_read(fd, kind, &limits, &list, err));
     if (im->count == 0) {
-        return sw_fail(err, SW_E_INVALID_ARGUMENT, "archive: there is no file in it");
+        return sw_fail(err, SW_E_MODEL_INVALID, "archive: there is no file in it");
     }
     take_top_off(im);
-    SW_TRY(sw_registry_check_files(im->files, im->count, err));
-    sw_status status = sw_archive_read(fd, kind, &limits, &store, err);
+    struct sw_error reason;
+    sw_status status = sw_registry_check_files(im->files, im->count, &reason);
+    if (status) { /* the archive is at fault, not what the caller asked for */
+        return sw_fail(err, status == SW_E_INVALID_ARGUMENT ? SW_E_MODEL_INVALID : status, "archive: %s",
+                       reason.message);
+    }
+    status = sw_archive_read(fd, kind, &limits, &store, err);
     if (!status && im->at != im->count) {
         status = sw_fail(err, SW_E_IO, "archive: it has changed while it was read");
     }

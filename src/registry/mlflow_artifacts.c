@@ -241,8 +241,8 @@ static sw_status list_files(const struct sw_version_file *files, size_t count, c
     for (size_t i = 0; i < count; i++) {
         bool is_folder;
         const char *path = files[i].path;
-        bool is_inside = *folder == '\0' || (sw_str_starts(sw_str_of(path), sw_str_of(folder)) &&
-                                             path[strlen(folder)] == '/');
+        bool is_inside = *folder == '\0' ||
+                         (sw_str_starts(sw_str_of(path), sw_str_of(folder)) && path[strlen(folder)] == '/');
         if (is_inside) {
             SW_TRY(add_child(listing, path, files[i].size, &is_folder, err));
         }
@@ -331,12 +331,12 @@ sw_status sw_registry_artifact_files(struct sw_registry *registry, const char *p
     SW_TRY(check_path(path, err));
     SW_TRY(range_of(arena, path, &range, err));
     SW_TRY(sw_store_begin(registry->store, SW_TX_READ, &tx, err));
-    SW_TRY(sw_tx_query(tx,
-                       "SELECT path, digest, size FROM mlflow_artifacts WHERE path = $1 OR (path > $2 AND path < $3) "
-                       "ORDER BY path LIMIT $4",
-                       SW_PARAMS(sw_v_text(path), sw_v_text(range.from), sw_v_text(range.to),
-                                 sw_v_int(SW_REGISTRY_FILES_MAX + 1)),
-                       arena, &rows, err));
+    SW_TRY(sw_tx_query(
+        tx,
+        "SELECT path, digest, size FROM mlflow_artifacts WHERE path = $1 OR (path > $2 AND path < $3) "
+        "ORDER BY path LIMIT $4",
+        SW_PARAMS(sw_v_text(path), sw_v_text(range.from), sw_v_text(range.to), sw_v_int(SW_REGISTRY_FILES_MAX + 1)),
+        arena, &rows, err));
     if (rows.count == 0) {
         return sw_fail(err, SW_E_NOT_FOUND, "no file or folder %.200s", path);
     }

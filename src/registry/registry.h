@@ -156,7 +156,7 @@ SW_MUST_CHECK sw_status sw_registry_create_version(struct sw_registry *registry,
  * file, called `file_name` or "model.onnx") into blobs and creates the version of them; ends the upload. Regular files
  * and folders only; one common top folder is taken off. Links, devices, paths that leave the folder, duplicates, more
  * than 10,000 files, more than upload_max bytes in all or more than 200 times the packed size (from 1 MiB on):
- * SW_E_INVALID_ARGUMENT or SW_E_TOO_LARGE, nothing changed. spec->files is ignored. */
+ * SW_E_MODEL_INVALID or SW_E_TOO_LARGE, nothing changed. spec->files is ignored. */
 SW_MUST_CHECK sw_status sw_registry_import(struct sw_registry *registry, const struct sw_actor *actor,
                                            const char *model, bool create_model, struct sw_upload *upload,
                                            const char *file_name, const struct sw_version_spec *spec, json_t **ret,
@@ -260,7 +260,7 @@ bool sw_signature_breaks(const json_t *live, const json_t *candidate, char *ret_
 struct sw_version_policy {
     enum { SW_POLICY_DEFAULT, SW_POLICY_LIVE, SW_POLICY_LATEST, SW_POLICY_SPECIFIC, SW_POLICY_ALL } kind;
     unsigned latest;         /* LATEST: this many newest ones, and what LIVE has */
-    const int64_t *specific; /* SPECIFIC: these, and the live one */
+    const int64_t *specific; /* SPECIFIC: these, and what LIVE has */
     size_t specific_count;
 };
 /* {"kind": "live"} {"kind": "latest", "count": 3} {"kind": "specific", "versions": [1, 4]} {"kind": "all"} */
@@ -277,6 +277,8 @@ struct sw_served_version {
         digest; /* over its files. The same number with another digest is another thing: a model renamed to this name */
     uint64_t bytes; /* of its files */
     bool pinned;    /* live, aliased or in Production: not unloaded for memory */
+    /* It is champion or in Production although its golden answers are wrong: somebody forced it. */
+    bool golden_waived;
 };
 struct sw_served_model {
     const char *name;
@@ -329,10 +331,10 @@ enum { SW_SEARCH_TERMS_MAX = 16, SW_SEARCH_LISTED_MAX = 32, SW_SEARCH_ORDERS_MAX
 struct sw_search_term {
     enum sw_search_field field;
     enum sw_search_op op;
-    const char *key;  /* of a tag */
-    bool absent;      /* of a tag: who has no such tag matches too */
-    const char *text; /* of text fields */
-    int64_t number;   /* of numbers */
+    const char *key;                        /* of a tag */
+    bool absent;                            /* of a tag: who has no such tag matches too */
+    const char *text;                       /* of text fields */
+    int64_t number;                         /* of numbers */
     const char *list[SW_SEARCH_LISTED_MAX]; /* IN, NOT_IN */
     size_t list_count;
 };

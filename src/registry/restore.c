@@ -22,11 +22,19 @@ static void tell(struct reading *r, uint64_t size) {
     }
 }
 
+/* A file that is not there is damage as well. */
+static sw_status explain_file(struct sw_error *err, const struct sw_digest *digest) {
+    if (err->code == SW_E_NOT_FOUND) {
+        return sw_fail(err, SW_E_DIGEST_MISMATCH, "backup file %s is missing", digest->hex);
+    }
+    return sw_error_prefix(err, "backup file %s", digest->hex);
+}
+
 static sw_status verify_blob(void *arg, const struct sw_digest *digest, uint64_t size, struct sw_error *err) {
     struct reading *r = arg;
     struct sw_blob blob;
     if (sw_artifacts_stat(r->set, digest, &blob, err) || sw_artifacts_verify(r->set, digest, err)) {
-        return sw_error_prefix(err, "backup file %s", digest->hex);
+        return explain_file(err, digest);
     }
     if (blob.size != size) {
         return sw_fail(err, SW_E_DIGEST_MISMATCH, "backup file %s has %llu bytes and should have %llu", digest->hex,
@@ -44,7 +52,7 @@ static sw_status restore_blob(void *arg, const struct sw_digest *digest, uint64_
     SW_AUTO_FREE char *path = sw_path_join(r->options->directory, name);
     struct sw_blob stored;
     if (sw_artifacts_put_file(r->target, path, digest, &stored, err)) {
-        return sw_error_prefix(err, "backup file %s", digest->hex);
+        return explain_file(err, digest);
     }
     tell(r, size);
     return SW_OK;

@@ -25,7 +25,8 @@ struct kind {
 };
 
 static const struct kind of_models = {
-    .columns = {[SW_SEARCH_NAME] = "m.name", [SW_SEARCH_CREATED] = "m.created_ms", [SW_SEARCH_UPDATED] = "m.updated_ms"},
+    .columns =
+        {[SW_SEARCH_NAME] = "m.name", [SW_SEARCH_CREATED] = "m.created_ms", [SW_SEARCH_UPDATED] = "m.updated_ms"},
     .tags = "EXISTS (SELECT 1 FROM model_tags t WHERE t.model = m.name",
     .from = " FROM models m WHERE 1 = 1",
 };
@@ -100,7 +101,9 @@ static sw_status put_comparison(struct search *s, const char *column, const stru
     bool is_size = !is_pattern && !is_list && term->op > SW_SEARCH_NE;
     if ((number && (is_pattern || is_list)) || (!number && is_size) || (is_list && term->field == SW_SEARCH_TAG)) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "this operator does not fit a %s",
-                       term->field == SW_SEARCH_TAG ? "tag" : number ? "number" : "text");
+                       term->field == SW_SEARCH_TAG ? "tag"
+                       : number                     ? "number"
+                                                    : "text");
     }
     if (is_pattern) {
         return put_like(s, column, term->text, term->op == SW_SEARCH_ILIKE, err);

@@ -98,7 +98,22 @@ static size_t index_of(struct collection *c, const char *model) {
     return index ? index - 1 : SIZE_MAX; /* none: a model that serves nothing was left out */
 }
 
-/* Rows of (model, version, size, digest). */
+/* The golden gate stands among them as failed. */
+static bool golden_failed(const char *gates) {
+    SW_AUTO_JSON json_t *list = gates ? json_loads(gates, 0, NULL) : NULL;
+    size_t i;
+    json_t *gate;
+    json_array_foreach(list, i, gate) {
+        const char *name = json_string_value(json_object_get(gate, "name"));
+        const char *status = json_string_value(json_object_get(gate, "status"));
+        if (name && status && strcmp(name, "golden") == 0 && strcmp(status, "failed") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Rows of (model, version, size, digest), of pinned ones also the gates that somebody forced it over, or NULL. */
 static void take_versions(struct collection *c, const struct sw_rows *rows, bool pinned) {
     for (size_t i = 0; i < rows->count; i++) {
         size_t model = index_of(c, sw_rows_text(rows, i, 0));
@@ -114,7 +129,8 @@ static void take_versions(struct collection *c, const struct sw_rows *rows, bool
             .version = {.number = sw_rows_int(rows, i, 1),
                         .bytes = (uint64_t)sw_rows_int(rows, i, 2),
                         .digest = sw_rows_text(rows, i, 3),
-                        .pinned = pinned},
+                        .pinned = pinned,
+                        .golden_waived = pinned && golden_failed(sw_rows_text(rows, i, 4))},
         };
     }
 }
@@ -206,14 +222,17 @@ static sw_status collect_aliases(struct collection *c, struct sw_error *err) {
     return SW_OK;
 }
 
-/* Those with an alias and those in Production; the live one is among them. */
+/* Those with an alias and those in Production; the live one is among them. Only by force does a version become champion
+ * or go to Production over a gate that failed. */
 static sw_status collect_pinned(struct collection *c, struct sw_error *err) {
     struct sw_query query;
     struct sw_rows rows;
     sw_query_init(&query, c->arena);
-    sw_query_text(&query, "SELECT v.model, v.version, v.size, v.digest");
+    sw_query_text(&query, "SELECT v.model, v.version, v.size, v.digest, CASE WHEN t.alias = 'champion' AND "
+                          "v.gates LIKE '%\"failed\"%' THEN v.gates END");
     of_changed(c, &query, "aliases t CROSS JOIN versions v", " WHERE v.model = t.model AND v.version = t.version");
-    sw_query_text(&query, " UNION SELECT t.model, t.version, t.size, t.digest");
+    sw_query_text(&query, " UNION SELECT t.model, t.version, t.size, t.digest, CASE WHEN t.gates LIKE '%\"failed\"%' "
+                          "THEN t.gates END");
     of_changed(c, &query, "versions t", " WHERE t.stage = 'Production'");
     SW_TRY(sw_query_run(&query, c->tx, c->arena, &rows, err));
     take_versions(c, &rows, true);
@@ -292,7 +311,10 @@ static int compare_found(const void *a, const void *b) {
     if (x->version.number != y->version.number) {
         return x->version.number < y->version.number ? -1 : 1;
     }
-    return (int)y->version.pinned - (int)x->version.pinned; /* the pinned one of two is kept */
+    if (x->version.pinned != y->version.pinned) { /* the pinned one of two is kept */
+        return x->version.pinned ? -1 : 1;
+    }
+    return (int)y->version.golden_waived - (int)x->version.golden_waived;
 }
 
 static sw_status hand_out(struct collection *c, struct sw_error *err) {

@@ -43,6 +43,7 @@ static void adopt_version(struct entry *entry, const struct sw_served_version *w
     }
     v->wanted = true;
     v->pinned = wanted->pinned;
+    v->golden_waived = wanted->golden_waived;
     v->bytes = wanted->bytes;
     v->stale = v->model && other_files(v, wanted);
     if (!v->model && v->pinned) {
@@ -91,11 +92,12 @@ static bool has_newer(struct sw_repository *repository, const struct entry *entr
 
 static sw_status load_folder(struct sw_repository *repository, const struct entry *entry, const struct version *version,
                              const char *folder, struct sw_model **ret, struct sw_error *err) {
-    const struct sw_model_options *options = &repository->options.model;
+    struct sw_model_options options = repository->options.model;
     char *path;
     bool named;
-    SW_TRY(scan_folder(options, folder, &path, &named, err));
-    sw_status status = sw_model_load(path, entry->name, version->number, options, ret, err);
+    SW_TRY(scan_folder(&options, folder, &path, &named, err));
+    options.skip_golden |= version->golden_waived;
+    sw_status status = sw_model_load(path, entry->name, version->number, &options, ret, err);
     sw_free(path);
     return status;
 }

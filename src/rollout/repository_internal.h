@@ -44,6 +44,7 @@ struct version {
     /* Managed. */
     bool wanted;            /* the registry wants it loaded; false: it only stays for a while */
     bool pinned;            /* not unloaded for memory */
+    bool golden_waived;     /* loaded although its golden answers are wrong: it was forced */
     bool evicted;           /* not loaded because of memory_max: a request brings it back */
     bool attempt_failed;    /* and the last try to bring it back failed, for `reason` */
     bool stale;             /* loaded, but the registry has other files under this number now */

@@ -7,11 +7,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { PAGE_ROWS = 500 };
+enum { PAGE_ROWS = 500, PAGE_BYTES = 128 << 20 /* more than the largest row that sw_audit_append takes */ };
 
 struct check {
-    struct sw_tx *tx;
+    struct sw_store *store;
+    struct sw_tx *tx;      /* NULL after a page that was too large, until it is begun anew */
     struct sw_arena arena; /* of the page at hand */
+    int64_t page_rows;
     struct sw_audit_report *report;
     int64_t seq;                  /* of the row checked last */
     char hash[SW_AUDIT_HASH_MAX]; /* its hash */
@@ -41,9 +43,31 @@ static bool fits(const struct sw_audit_row *row, int64_t seq, const char *previo
     return strcmp(hash, row->hash) == 0;
 }
 
-static sw_status read_page(struct check *check, const char *sql, int64_t after, struct sw_rows *ret,
+static sw_status read_page(struct check *check, const char *sql, int64_t after, int64_t rows, struct sw_rows *ret,
                            struct sw_error *err) {
-    return sw_tx_query(check->tx, sql, SW_PARAMS(sw_v_int(after), sw_v_int(PAGE_ROWS)), &check->arena, ret, err);
+    return sw_tx_query(check->tx, sql, SW_PARAMS(sw_v_int(after), sw_v_int(rows)), &check->arena, ret, err);
+}
+
+/* The next rows. Where they are so large that a page of them does not fit, the page gets smaller, and larger again
+ * behind them. The failure ends the transaction; the next one sees the same rows and perhaps newer ones, since rows are
+ * only ever added. */
+static sw_status next_page(struct check *check, struct sw_rows *ret, struct sw_error *err) {
+    for (;;) {
+        if (!check->tx) {
+            SW_TRY(sw_store_begin(check->store, SW_TX_READ, &check->tx, err));
+        }
+        sw_arena_reset(&check->arena);
+        sw_status status = read_page(check,
+                                     "SELECT " SW_AUDIT_COLUMNS " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2",
+                                     check->seq, check->page_rows, ret, err);
+        if (status != SW_E_TOO_LARGE || check->page_rows == 1) {
+            check->page_rows = check->page_rows < PAGE_ROWS / 2 ? 2 * check->page_rows : PAGE_ROWS;
+            return status;
+        }
+        sw_tx_rollback(check->tx);
+        check->tx = NULL;
+        check->page_rows = (check->page_rows + 7) / 8;
+    }
 }
 
 /* Which number had the row when it was written? The hash before it still stands in the table, at its old place or, when
@@ -58,8 +82,8 @@ static sw_status find_origin(struct check *check, const struct sw_audit_row *row
     while (!status && !*ret_seq) {
         struct sw_rows rows = {0};
         sw_arena_reset(&check->arena);
-        status = read_page(check, "SELECT seq, hash FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2", after, &rows,
-                           err);
+        status = read_page(check, "SELECT seq, hash FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2", after, PAGE_ROWS,
+                           &rows, err);
         for (size_t i = 0; !status && i < rows.count && !*ret_seq; i++) {
             after = sw_rows_int(&rows, i, 0);
             const int64_t candidates[] = {after + 1, after, row->seq + 1};
@@ -102,9 +126,7 @@ static sw_status check_row(struct check *check, const struct sw_audit_row *row, 
 static sw_status check_rows(struct check *check, struct sw_error *err) {
     for (;;) {
         struct sw_rows rows;
-        sw_arena_reset(&check->arena);
-        SW_TRY(read_page(check, "SELECT " SW_AUDIT_COLUMNS " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2",
-                         check->seq, &rows, err));
+        SW_TRY(next_page(check, &rows, err));
         for (size_t i = 0; i < rows.count && !check->report->fault_seq; i++) {
             struct sw_audit_row row;
             sw_audit_read_row(&rows, i, &row);
@@ -136,9 +158,8 @@ static sw_status check_head(struct check *check, struct sw_error *err) {
 
 sw_status sw_audit_verify(struct sw_store *store, struct sw_audit_report *ret, struct sw_error *err) {
     struct sw_audit_report report = {0};
-    struct check check = {.report = &report};
-    SW_TRY(sw_store_begin(store, SW_TX_READ, &check.tx, err));
-    sw_arena_init(&check.arena, (size_t)256 * 1024 * 1024, 1024 * 1024);
+    struct check check = {.store = store, .page_rows = PAGE_ROWS, .report = &report};
+    sw_arena_init(&check.arena, PAGE_BYTES, 1024 * 1024);
     sw_status status = check_rows(&check, err);
     if (!status && !report.fault_seq) {
         status = check_head(&check, err);

@@ -33,9 +33,10 @@ static sw_status check_row(struct sw_conn *conn, const struct sw_rows *rows, siz
     return SW_OK;
 }
 
-/* In a transaction: fails when the database is not one of ours; *ret_next is the first migration it lacks, or NULL. */
+/* In a transaction: fails when the database is not one of ours; *ret_next is the first migration it lacks, or NULL;
+ * *ret_applied, how many it has. */
 static sw_status find_missing(struct sw_conn *conn, struct sw_arena *arena, const struct sw_migration **ret_next,
-                              struct sw_error *err) {
+                              size_t *ret_applied, struct sw_error *err) {
     enum sw_store_owner owner;
     SW_TRY(conn->driver->owner(conn, &owner, err));
     if (owner == SW_OWNER_OTHER) {
@@ -51,6 +52,7 @@ static sw_status find_missing(struct sw_conn *conn, struct sw_arena *arena, cons
         SW_TRY(check_row(conn, &rows, i, err));
     }
     size_t row = 0;
+    *ret_applied = rows.count;
     *ret_next = NULL;
     for (size_t i = 0; i < sw_migration_count && !*ret_next; i++) {
         if (row < rows.count && sw_rows_int(&rows, row, 0) == sw_migrations[i].number) {
@@ -87,7 +89,8 @@ static sw_status step(struct sw_conn *conn, struct sw_arena *arena, bool write, 
                       struct sw_error *err) {
     SW_TRY(conn->driver->begin_bare(conn, write, err));
     const struct sw_migration *next = NULL;
-    sw_status status = find_missing(conn, arena, &next, err);
+    size_t applied;
+    sw_status status = find_missing(conn, arena, &next, &applied, err);
     if (!status && next && write) {
         status = apply(conn, next, err);
     }
@@ -110,5 +113,16 @@ sw_status sw_migrate(struct sw_conn *conn, struct sw_error *err) {
         status = step(conn, &arena, true, &missing, err);
     }
     sw_arena_deinit(&arena);
+    return status;
+}
+
+sw_status sw_migrations_applied(struct sw_conn *conn, size_t *ret_applied, struct sw_error *err) {
+    SW_TRY(conn->driver->begin_bare(conn, false, err));
+    struct sw_arena arena;
+    const struct sw_migration *next;
+    sw_arena_init(&arena, 1024 * 1024, 0);
+    sw_status status = find_missing(conn, &arena, &next, ret_applied, err);
+    sw_arena_deinit(&arena);
+    conn->driver->rollback(conn);
     return status;
 }

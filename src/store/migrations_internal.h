@@ -23,4 +23,7 @@ extern const size_t sw_migration_count;
  * that this program does not know, or with another text. */
 SW_MUST_CHECK sw_status sw_migrate(struct sw_conn *conn, struct sw_error *err);
 
+/* How many of the known ones it has; changes nothing. SW_E_CONFLICT as above. */
+SW_MUST_CHECK sw_status sw_migrations_applied(struct sw_conn *conn, size_t *ret_applied, struct sw_error *err);
+
 #endif

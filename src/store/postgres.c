@@ -320,6 +320,7 @@ static sw_status postgres_changed(struct sw_conn *base, bool due, bool *ret, str
 
 const struct sw_driver sw_postgres_driver = {
     .connect = sw_postgres_connect,
+    .connect_to_look = sw_postgres_connect,
     .close = sw_postgres_close,
     .begin = postgres_begin,
     .begin_bare = postgres_begin_bare,

@@ -282,6 +282,7 @@ static int sqlite_poll_fd(struct sw_conn *base) {
 
 const struct sw_driver sw_sqlite_driver = {
     .connect = sw_sqlite_connect,
+    .connect_to_look = sw_sqlite_connect_to_look,
     .close = sw_sqlite_close,
     .begin = sqlite_begin,
     .begin_bare = sqlite_begin_bare,

@@ -34,6 +34,7 @@ sw_status sw_sqlite_open_file(const char *path, bool read_only, sqlite3 **ret, s
 
 /* sqlite_open.c, in the table of sqlite.c */
 sw_status sw_sqlite_connect(struct sw_store *store, struct sw_conn **ret, struct sw_error *err);
+sw_status sw_sqlite_connect_to_look(struct sw_store *store, struct sw_conn **ret, struct sw_error *err);
 void sw_sqlite_close(struct sw_conn *conn);
 void sw_sqlite_forget_statements(struct sw_sqlite_conn *conn);
 

@@ -55,6 +55,12 @@ SW_MUST_CHECK sw_status sw_store_open(const struct sw_store_options *options, st
 void sw_store_close(struct sw_store *store); /* no transaction is open; ends the watcher. NULL is allowed */
 enum sw_store_dialect sw_store_dialect(const struct sw_store *store);
 
+/* Looks at a database without changing it: no file, table or migration is made. How many of the *ret_known migrations
+ * of this program it has; 0: it is empty. SW_E_NOT_FOUND: SQLite's file does not exist; SW_E_CONFLICT: newer, or
+ * another program's; SW_E_IO: damaged, no permission; SW_E_UNAVAILABLE: PostgreSQL cannot be reached. */
+SW_MUST_CHECK sw_status sw_store_inspect(const struct sw_store_options *options, int *ret_applied, int *ret_known,
+                                         struct sw_error *err);
+
 /* Was the database reachable and migrated when last used? SW_E_UNAVAILABLE with the reason when not. No I/O: for
  * readiness and metrics; the watcher's own attempts keep it fresh. */
 sw_status sw_store_health(struct sw_store *store, struct sw_error *err);

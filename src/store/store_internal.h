@@ -2,7 +2,8 @@
  *
  *   store.c      transactions over the pool          sqlite.c, sqlite_open.c      the driver for SQLite
  *   pool.c       connections, back-off, health       postgres*.c                  the driver for PostgreSQL
- *   turn.c       who may write next, in this process migrate.c, watch.c, audit.c  over the above
+ *   turn.c       who may write next, in this process migrate.c, watch.c, audit.c,
+ *                                                     inspect.c                    over the above
  *
  * Locks, in the order in which they may be taken: the turn (held for a whole write transaction), then pool mutex (held
  * for a few instructions, never over I/O). */
@@ -24,6 +25,8 @@ struct sw_conn;
 /* One kind of database. A function that finds the connection dead sets conn->broken and returns SW_E_UNAVAILABLE. */
 struct sw_driver {
     sw_status (*connect)(struct sw_store *store, struct sw_conn **ret, struct sw_error *err);
+    /* The same to look only: makes and changes nothing. SW_E_NOT_FOUND: the file does not exist. */
+    sw_status (*connect_to_look)(struct sw_store *store, struct sw_conn **ret, struct sw_error *err);
     void (*close)(struct sw_conn *conn);
     /* A write transaction holds the writer lock of the database from here on, and its revision has been counted up. */
     sw_status (*begin)(struct sw_conn *conn, enum sw_tx_mode mode, int64_t *ret_revision, struct sw_error *err);

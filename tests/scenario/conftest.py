@@ -7,6 +7,9 @@ start_server    function: start_server(model, ..., args=(...), env={...}, wait_r
                 folder are its own. All servers of a test are stopped when it ends, with SIGTERM, and must then exit
                 with code 0 within 30 s and have written no sanitizer report and no failed assertion.
 server, client  a server with the digits bundle, and one client of it.
+shared_server   one server without models for all tests of a file, with its data in shared_server.cwd / "slipway-data".
+registry        a helpers.registry.Registry of shared_server, whose answers are compared with /openapi.json.
+model_name      a model name that no other test of the file has.
 run_slipway     function: run_slipway("validate", path, ...) -> subprocess.CompletedProcess with text; for the commands
                 that are not servers. Sanitizer reports fail the test.
 
@@ -30,12 +33,14 @@ with @pytest.mark.slow. $SLIPWAY_SANITIZER names the sanitizer the binary was bu
 measure memory or time.
 """
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.registry import Registry
 from helpers.server import REPORTS, Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +103,23 @@ def server(start_server, digits):
 def client(server):
     with server.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def shared_server(binary, tmp_path_factory):
+    with Server(binary, [], args=["--set", "registry.gc_grace=0s"], cwd=tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def registry(shared_server):
+    with shared_server.client() as client:
+        yield Registry(shared_server.port, client=client)
+
+
+@pytest.fixture
+def model_name(request):
+    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name).strip("-")[:100]
 
 
 @pytest.fixture

@@ -58,11 +58,12 @@ class Registry:
         self.close()
 
     def request(self, method, path, body=None, headers=None):
-        """(status, headers, bytes); a connection that broke is not tried again."""
+        """(status, headers, bytes); a connection that broke is not tried again. body: a dict to send as JSON, bytes, or an
+        iterator of bytes, which is sent with chunked encoding."""
         headers = dict(headers or {})
         if self.actor:
             headers["X-Slipway-Actor"] = self.actor
-        if body is not None and not isinstance(body, (bytes, bytearray)):
+        if isinstance(body, dict):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
         if self.client is not None:
@@ -197,8 +198,8 @@ class Registry:
 def disk(folder):
     """{path: size} of what the registry keeps in its data folder, without the database and the folders of what is loaded."""
     folder = Path(folder)
-    return {str(p.relative_to(folder)): p.stat().st_size for top in ("blobs", "uploads")
-            for p in sorted((folder / top).rglob("*")) if p.is_file()}
+    tops = [folder / "blobs", folder / "uploads", *folder.glob("serving/*/work")]
+    return {str(p.relative_to(folder)): p.stat().st_size for top in tops for p in sorted(top.rglob("*")) if p.is_file()}
 
 
 def eventually(condition, what="", limit_s=30.0):

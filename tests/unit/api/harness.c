@@ -302,6 +302,9 @@ static struct answer send_expectation(const struct expectation *c) {
     if (strncmp(c->body, "PATCH ", 6) == 0) {
         return harness_patch(c->path, c->body + 6);
     }
+    if (strncmp(c->body, "DELETE ", 7) == 0) {
+        return send_json("DELETE", c->path, c->body + 7);
+    }
     return strcmp(c->body, "DELETE") == 0 ? harness_delete(c->path) : harness_post(c->path, c->body);
 }
 

@@ -77,7 +77,8 @@ const char *harness_header(const struct answer *a, const char *name);
 /* One request and what must come back. */
 struct expectation {
     const char *path;
-    const char *body; /* POST when not NULL; one that begins with "PUT ", "PATCH " or "DELETE" is sent with that */
+    const char *
+        body; /* POST when not NULL; one that begins with "PUT ", "PATCH ", "DELETE " or is "DELETE" is sent with that */
     int status;
     const char *contains; /* in the body; NULL: anything */
 };

@@ -1,7 +1,7 @@
 /* A server for tests of the client: it answers as a script says, one step a request, and notes what it was asked.
  *
- * It runs on a thread of its own on a free port of 127.0.0.1. A step may read only a part of the body and cut the connection, which
- * is how a broken network looks to the client. */
+ * It runs on a thread of its own on a free port of 127.0.0.1. A step may read only a part of the body and cut the
+ * connection, which is how a broken network looks to the client. */
 #ifndef TESTS_CLI_SCRIPT_SERVER_H
 #define TESTS_CLI_SCRIPT_SERVER_H
 

@@ -84,8 +84,8 @@ static void links_and_devices_are_refused(void **state) {
 }
 
 static void what_cannot_be_read_is_refused(void **state) {
-    shell(
-        "mkdir r && printf x > r/a && chmod 000 r/a && mkdir n && printf x > n/'a\\b' && mkdir e && mkdir h && touch h/.x");
+    shell("mkdir r && printf x > r/a && chmod 000 r/a && mkdir n && "
+          "printf x > n/'a\\b' && mkdir e && mkdir h && touch h/.x");
     if (geteuid() != 0) {
         assert_refused("r", SW_E_IO, "r/a cannot be read: Permission denied");
     }

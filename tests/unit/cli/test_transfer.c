@@ -441,8 +441,8 @@ static void refusals_are_not_repeated(void **state) {
 static void a_refusal_in_the_middle_is_heard(void **state) {
     static const struct script_step steps[] = {
         JSON("201 Created", "{\"id\":\"" ID "\",\"offset\":0,\"size\":3145728,\"complete\":false}"),
-        {HEAD(
-             "507 Insufficient Storage") "\r\n{\"error\":{\"code\":\"insufficient_storage\",\"message\":\"disk full\"}}",
+        {HEAD("507 Insufficient Storage") "\r\n{\"error\":{\"code\":\"insufficient_storage\","
+                                          "\"message\":\"disk full\"}}",
          0, 100000},
     };
     struct fixture f;
@@ -619,7 +619,8 @@ static void a_file_is_received(void **state) {
 static void a_download_goes_on(void **state) {
     static const struct script_step steps[] = {
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\r\n\r\nhello", 0, -1},
-        {"HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Length: 7\r\nContent-Range: bytes 5-11/12\r\n\r\n"
+        {"HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Length: 7\r\n"
+         "Content-Range: bytes 5-11/12\r\n\r\n"
          ", world",
          0, -1},
     };
@@ -636,7 +637,8 @@ static void a_download_goes_on(void **state) {
 /* A part of an earlier pull is hashed and gone on with; a server that does not do ranges sends all. */
 static void an_earlier_pull_goes_on(void **state) {
     static const struct script_step ranges[] = {
-        {"HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Length: 2\r\nContent-Range: bytes 10-11/12\r\n\r\nld",
+        {"HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Length: 2\r\n"
+         "Content-Range: bytes 10-11/12\r\n\r\nld",
          0, -1}};
     static const struct script_step whole[] = {{HELLO, 0, -1}};
     char part[128];

@@ -230,6 +230,86 @@ static void point_in_time(void **state) {
     close_restored(&other);
 }
 
+/* Whoever reads this clock finds that the registry was changed a second later. */
+static uint64_t busy_wall_ms(struct sw_clock *clock) {
+    uint64_t now = world.clock.wall_ms(&world.clock);
+    sw_clock_manual_advance(&world.clock, UINT64_C(1000000000));
+    world_push_any("m");
+    return now;
+}
+
+/* So that --at finds nothing that came later. */
+static void a_backup_holds_nothing_newer_than_its_time(void **state) {
+    if (!is_sqlite()) {
+        skip();
+    }
+    struct sw_clock busy = {.monotonic_ns = world.clock.monotonic_ns, .wall_ms = busy_wall_ms};
+    struct sw_audit_filter newest = {.limit = 1};
+    struct other other;
+    json_t *manifest, *restored, *rows;
+    world_push_any("m");
+    options.clock = &busy;
+    assert_sw_ok(sw_backup_create(world.store, world.artifacts, &options, &manifest, err));
+    options.clock = &world.clock;
+    assert_sw_ok(restore((uint64_t)number(manifest, "time_ms"), &restored, err));
+    open_restored(&other);
+    assert_sw_ok(sw_audit_list(sw_registry_store(other.registry), &newest, &rows, err));
+    const char *time = json_string_value(json_object_get(json_array_get(rows, 0), "time"));
+    assert_true(strcmp(time, json_string_value(json_object_get(manifest, "time"))) <= 0);
+    json_decref(rows);
+    json_decref(restored);
+    json_decref(manifest);
+    close_restored(&other);
+}
+
+static struct sw_artifacts *open_set(void) {
+    struct sw_artifacts_options files;
+    struct sw_artifacts *artifacts;
+    sw_artifacts_options_default(&files);
+    files.directory = set;
+    assert_sw_ok(sw_artifacts_open(&files, &artifacts, err));
+    return artifacts;
+}
+
+/* A file that a backup was copying when it died. */
+static void what_a_backup_that_died_left_goes(void **state) {
+    char id[SW_UPLOAD_ID + 1];
+    struct sw_upload *upload;
+    world_push_any("m");
+    json_decref(make_backup());
+    struct sw_artifacts *artifacts = open_set();
+    assert_sw_ok(sw_upload_create(artifacts, UINT64_MAX, NULL, id, err));
+    assert_sw_ok(sw_upload_open(artifacts, sw_str_of(id), &upload, err));
+    assert_sw_ok(sw_upload_write(upload, "half", 4, err));
+    sw_upload_close(upload);
+    SW_AUTO_FREE char *left = sw_path_join(set, "uploads"), *path = sw_path_join(left, id);
+    const struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    json_decref(make_backup());
+    assert_false(sw_path_is_file(path));
+    sw_artifacts_close(artifacts);
+}
+
+/* Backups may lie on what cannot be written: a snapshot of a file system, a share mounted to be read. */
+static void reading_writes_nothing(void **state) {
+    json_t *manifest;
+    struct stat before, after;
+    world_push_any("m");
+    json_decref(make_backup());
+    SW_AUTO_FREE char *uploads = sw_path_join(set, "uploads");
+    assert_int_equal(rmdir(uploads), 0);
+    assert_int_equal(stat(set, &before), 0);
+    assert_sw_ok(sw_backup_verify(&options, 0, &manifest, err));
+    json_decref(manifest);
+    if (is_sqlite()) {
+        assert_sw_ok(restore(0, &manifest, err));
+        json_decref(manifest);
+    }
+    assert_int_equal(stat(set, &after), 0);
+    assert_int_not_equal(access(uploads, F_OK), 0);
+    assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
+}
+
 static void only_into_an_empty_database(void **state) {
     if (!is_sqlite()) {
         skip();
@@ -286,7 +366,7 @@ static void a_missing_file_is_found(void **state) {
     assert_sw_ok(world_push_files("m", &file, 1, err));
     json_decref(make_backup());
     assert_int_equal(unlink(file_called(file.digest.hex)), 0);
-    assert_sw_fails(sw_backup_verify(&options, 0, &manifest, err), SW_E_NOT_FOUND, file.digest.hex);
+    assert_sw_fails(sw_backup_verify(&options, 0, &manifest, err), SW_E_DIGEST_MISMATCH, "is missing");
 }
 
 static void a_damaged_store_gives_no_backup(void **state) {
@@ -319,6 +399,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_restored_registry_is_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(a_second_backup_copies_what_is_new, setup, teardown),
         cmocka_unit_test_setup_teardown(point_in_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backup_holds_nothing_newer_than_its_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_backup_that_died_left_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(reading_writes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(only_into_an_empty_database, setup, teardown),
         cmocka_unit_test_setup_teardown(a_changed_file_is_found_and_mended, setup, teardown),
         cmocka_unit_test_setup_teardown(a_changed_database_copy_is_found, setup, teardown),

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/memory.h"
 #include "store/audit_internal.h"
 
 static void append_many(struct fixture *f, int count) {
@@ -66,6 +67,31 @@ static void test_long_log_holds(void **state) {
     expect_fault(f, 1001, "row 1001 is missing");
     check(sw_audit_verify(f->store, &report, &f->err));
     assert_int_equal(report.rows, 1000);
+}
+
+/* A page of such rows takes more memory than verifying is given. */
+static void test_large_rows_hold(void **state) {
+    struct fixture *f = *state;
+    fixture_open(f);
+    enum { ROWS = 18, BYTES = 8 << 20 };
+    SW_AUTO_FREE char *text = sw_xcalloc(1, BYTES + 1);
+    memset(text, 'x', BYTES);
+    append_many(f, 3);
+    for (int i = 0; i < ROWS; i++) {
+        json_t *after = json_string(text);
+        struct sw_audit_entry entry = {.actor = "a", .action = "model.update", .object = "digits", .after = after};
+        struct sw_tx *tx = begin(f->store, SW_TX_WRITE);
+        check(sw_audit_append(tx, &entry, 1, NULL, &f->err));
+        commit(tx);
+        json_decref(after);
+    }
+    append_many(f, 600);
+    struct sw_audit_report report;
+    check(sw_audit_verify(f->store, &report, &f->err));
+    assert_int_equal(report.rows, ROWS + 603);
+    assert_int_equal(report.fault_seq, 0);
+    raw(f, "UPDATE audit SET actor = 'b' WHERE seq = 20");
+    expect_fault(f, 20, "row 20 was changed, or rows were inserted or removed before it");
 }
 
 /* Each begins with 20 rows. */
@@ -272,6 +298,7 @@ int main(void) {
         store_test(test_empty_log_holds),
         cmocka_unit_test(test_hash_is_the_documented_one),
         store_test(test_long_log_holds),
+        store_test(test_large_rows_hold),
         store_test(test_tampering_is_found_and_named),
         store_test(test_well_made_row_at_the_end),
         store_test(test_values_of_another_kind),

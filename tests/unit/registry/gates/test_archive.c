@@ -102,7 +102,7 @@ static int end(void **state) {
 
 static void tar_refused(const char *says) {
     tar_end(&tar);
-    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_INVALID_ARGUMENT, says);
+    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_MODEL_INVALID, says);
     sw_buf_clear(&tar);
 }
 
@@ -209,10 +209,10 @@ static void test_sizes_beyond_8_gigabytes_in_base_256(void **state) {
     refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_TOO_LARGE, "more than");
     memcpy(tar.data + 124, "\x80\1\0\0\0\0\0\0\0\0\0\1", 12);
     tar_seal(&tar, 0);
-    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_INVALID_ARGUMENT, "no number");
+    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_MODEL_INVALID, "no number");
     memcpy(tar.data + 124, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12);
     tar_seal(&tar, 0);
-    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_INVALID_ARGUMENT, "no number");
+    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_MODEL_INVALID, "no number");
 }
 
 /* hostile ones ----------------------------------------------------------------------------------------------------- */
@@ -259,7 +259,7 @@ static void test_paths_that_leave_the_folder(void **state) {
         SW_CLEANUP(sw_buf_deinit) struct sw_buf packed;
         struct zip_entry entry = {paths[i].name, "x", NULL, false};
         zip(&entry, 1, NULL, &packed);
-        refused(packed.data, packed.len, SW_ARCHIVE_ZIP, SW_E_INVALID_ARGUMENT, paths[i].says);
+        refused(packed.data, packed.len, SW_ARCHIVE_ZIP, SW_E_MODEL_INVALID, paths[i].says);
     }
     tar_file(&tar, "./", "x");
     tar_refused("without a name");
@@ -285,13 +285,13 @@ static void test_one_path_twice(void **state) {
     SW_CLEANUP(sw_buf_deinit) struct sw_buf packed;
     static const struct zip_entry twice[] = {{"x", "1", NULL, false}, {"x", "2", NULL, false}};
     zip(twice, 2, NULL, &packed);
-    refused(packed.data, packed.len, SW_ARCHIVE_ZIP, SW_E_INVALID_ARGUMENT, "x: stands in the archive twice");
+    refused(packed.data, packed.len, SW_ARCHIVE_ZIP, SW_E_MODEL_INVALID, "x: stands in the archive twice");
 }
 
 static void test_damaged_tars(void **state) {
     tar_file(&tar, "x", "some text");
-    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_INVALID_ARGUMENT, "ends in the middle"); /* no end */
-    refused(tar.data, tar.len - 512, SW_ARCHIVE_TAR, SW_E_INVALID_ARGUMENT, "ends in the middle");
+    refused(tar.data, tar.len, SW_ARCHIVE_TAR, SW_E_MODEL_INVALID, "ends in the middle"); /* no end */
+    refused(tar.data, tar.len - 512, SW_ARCHIVE_TAR, SW_E_MODEL_INVALID, "ends in the middle");
     tar_end(&tar);
     tar_file(&tar, "behind", "the end");
     tar_refused("data behind its end");
@@ -409,9 +409,9 @@ static void test_nothing_is_unpacked_twice(void **state) {
     fill_tar();
     pack(&tar, "gzip", &once);
     pack(&once, "gzip", &twice);
-    refused(twice.data, twice.len, SW_ARCHIVE_GZIP, SW_E_INVALID_ARGUMENT, "compressed more than once");
+    refused(twice.data, twice.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "compressed more than once");
     pack(&once, "xz", &other);
-    refused(other.data, other.len, SW_ARCHIVE_XZ, SW_E_INVALID_ARGUMENT, "broken");
+    refused(other.data, other.len, SW_ARCHIVE_XZ, SW_E_MODEL_INVALID, "broken");
 }
 
 static void test_packed_but_no_tar(void **state) {
@@ -420,10 +420,10 @@ static void test_packed_but_no_tar(void **state) {
         SW_LIT(&tar, "not a tar at all ");
     }
     pack(&tar, "gzip", &packed);
-    refused(packed.data, packed.len, SW_ARCHIVE_GZIP, SW_E_INVALID_ARGUMENT, "no tar");
+    refused(packed.data, packed.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "no tar");
     sw_buf_clear(&tar);
     SW_LIT(&tar, "\x1f\x8bgarbage that is no gzip");
-    refused(tar.data, tar.len, SW_ARCHIVE_GZIP, SW_E_INVALID_ARGUMENT, "archive:");
+    refused(tar.data, tar.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "archive:");
 }
 
 static void test_zips_that_are_refused(void **state) {
@@ -431,9 +431,9 @@ static void test_zips_that_are_refused(void **state) {
     SW_CLEANUP(sw_buf_deinit) struct sw_buf links;
     SW_CLEANUP(sw_buf_deinit) struct sw_buf secret;
     zip(&link, 1, NULL, &links);
-    refused(links.data, links.len, SW_ARCHIVE_ZIP, SW_E_INVALID_ARGUMENT, "link: a link");
+    refused(links.data, links.len, SW_ARCHIVE_ZIP, SW_E_MODEL_INVALID, "link: a link");
     zip(&plain, 1, "zip:encryption=zipcrypt", &secret);
-    refused(secret.data, secret.len, SW_ARCHIVE_ZIP, SW_E_INVALID_ARGUMENT, "encrypted");
+    refused(secret.data, secret.len, SW_ARCHIVE_ZIP, SW_E_MODEL_INVALID, "encrypted");
 }
 
 /* Every byte of a small zip changed in turn: something comes out or an error, and never more than was announced. */
@@ -446,13 +446,13 @@ static void test_damaged_zips(void **state) {
     char *stored = memmem(packed.data, packed.len, "some text", 9);
     assert_non_null(stored);
     stored[0] ^= 1;
-    refused(packed.data, packed.len, SW_ARCHIVE_ZIP, SW_E_INVALID_ARGUMENT, "a.txt: cannot be unpacked");
+    refused(packed.data, packed.len, SW_ARCHIVE_ZIP, SW_E_MODEL_INVALID, "a.txt: cannot be unpacked");
     stored[0] ^= 1;
     for (size_t i = 4; i < packed.len; i++) {
         for (int bit = 0; bit < 8; bit++) {
             packed.data[i] ^= (char)(1 << bit);
             sw_status status = unpack_with(packed.data, packed.len, SW_ARCHIVE_ZIP, &usual, &err);
-            assert_true(status == SW_OK || status == SW_E_INVALID_ARGUMENT || status == SW_E_TOO_LARGE);
+            assert_true(status == SW_OK || status == SW_E_MODEL_INVALID || status == SW_E_TOO_LARGE);
             packed.data[i] ^= (char)(1 << bit);
         }
     }

@@ -180,25 +180,25 @@ static void hostile_archives_leave_nothing(void **state) {
     put_model("");
     tar_entry(&tar, '2', "link", "/etc/passwd", 0, "", 0); /* behind a good file */
     tar_end(&tar);
-    refused(&tar, SW_E_INVALID_ARGUMENT, "link: a link");
+    refused(&tar, SW_E_MODEL_INVALID, "link: a link");
     sw_buf_clear(&tar);
     put_model("");
     tar_file(&tar, "../x", "x");
     tar_end(&tar);
-    refused(&tar, SW_E_INVALID_ARGUMENT, "\"..\"");
+    refused(&tar, SW_E_MODEL_INVALID, "\"..\"");
     sw_buf_clear(&tar);
     put_model("");
     tar_file(&tar, "a", "a file");
     tar_file(&tar, "a/b", "and a folder");
     tar_end(&tar);
-    refused(&tar, SW_E_INVALID_ARGUMENT, "a is a file and a folder");
+    refused(&tar, SW_E_MODEL_INVALID, "a is a file and a folder");
     sw_buf_clear(&tar);
     put_model(""); /* no end */
-    refused(&tar, SW_E_INVALID_ARGUMENT, "ends in the middle");
+    refused(&tar, SW_E_MODEL_INVALID, "ends in the middle");
     sw_buf_clear(&tar);
     tar_entry(&tar, '5', "folder", "", 0, "", 0);
     tar_end(&tar);
-    refused(&tar, SW_E_INVALID_ARGUMENT, "no file in it");
+    refused(&tar, SW_E_MODEL_INVALID, "no file in it");
 }
 
 static void bombs_fill_no_disk(void **state) {
