@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """A registry of 10,000 models with 10 versions each: how long does one call take, over HTTP, from a client on this machine?
 
-    bench/registry_scale.py [--models 10000] [--versions 10] [--calls 1000] [--postgres] [--output FILE]
+    bench/registry_scale.py [--models 10000] [--versions 10] [--calls 1000] [--postgres] [--data DIR] [--output FILE]
 
 Fills a fresh registry (all versions share one small model file), then calls in a random order, one at a time: a page of 100
 models from a random place, a page of a model's versions, an alias resolved, an alias moved, a promotion to champion and
 Production with its gates (the model is loaded, run 100 times and compared with the live one). p99 of each in milliseconds.
---postgres: on a PostgreSQL server of its own instead of SQLite.
+--postgres: on a PostgreSQL server of its own instead of SQLite. --data: keep the filled data folder there, and use it when it is
+there already (filling takes minutes); --calls 0 fills only.
 """
 import argparse
 import contextlib
@@ -70,21 +71,35 @@ def main():
     parser.add_argument("--versions", type=int, default=10)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--data")
     parser.add_argument("--output")
     args = parser.parse_args()
     need(SLIPWAY)
+    if args.postgres and args.data:
+        parser.error("--data goes with SQLite")
     with temporary() as tmp, contextlib.ExitStack() as stack:
         folder = pathlib.Path(tmp)
+        kept = pathlib.Path(args.data).resolve() if args.data else None
+        filled = kept / f"filled-{args.models}-{args.versions}" if kept else None
         data = (test_models(folder / "models") / "mlp_45.onnx").read_bytes()
         options = []
         if args.postgres:
             from servers.postgres import PostgresServer
             postgres = stack.enter_context(PostgresServer({"fsync": "on", "full_page_writes": "on"}))
             options = ["--set", f"store.url={postgres.url}"]
+        if kept:
+            options = ["--data-dir", kept]
         server = slipway([], folder, *options)
         stack.callback(server.stop)
         registry = stack.enter_context(Registry(port_of(server)))
-        filled_s = fill(registry, data, args.models, args.versions)
+        if filled and filled.exists():
+            filled_s = float(filled.read_text())
+        else:
+            filled_s = fill(registry, data, args.models, args.versions)
+            if filled:
+                filled.write_text(str(filled_s))
+        if not args.calls:
+            return
         took = measure(the_calls(registry, args.models, args.versions), args.calls, 7)
     rows = {n: {"p50": percentile(t, 50), "p99": percentile(t, 99), "max": max(t)} for n, t in took.items()}
     table([[n, f"{r['p50']:.2f}", f"{r['p99']:.2f}", f"{r['max']:.1f}"] for n, r in rows.items()],

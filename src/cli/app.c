@@ -249,6 +249,9 @@ void sw_app_destroy(struct sw_app *app) {
     if (!app) {
         return;
     }
+    if (app->backend.registry) {
+        sw_registry_stop(app->backend.registry);
+    }
     if (app->server) {
         sw_api_set_server(app->api, NULL);
         sw_http_server_destroy(app->server);

@@ -46,14 +46,16 @@ static sw_status check_only(const struct sw_package *package, struct sw_error *e
 }
 
 static sw_status check_name(struct sw_str text, const char *model, struct sw_error *err) {
-    SW_AUTO_JSON json_t *tree = NULL;
+    json_t *tree = NULL;
     SW_TRY(sw_yaml_parse(text, &tree, err)); /* it was parsed before: this finds whether the key is there */
+    sw_status status = SW_OK;
     const char *name = json_string_value(json_object_get(tree, "name"));
-    if (!name || !strcmp(name, model)) {
-        return SW_OK;
+    if (name && strcmp(name, model) != 0) {
+        status = sw_fail(err, SW_E_MODEL_INVALID,
+                         "the bundle is called '%.130s': push it as %.130s, or change `name` to %s", name, name, model);
     }
-    return sw_fail(err, SW_E_MODEL_INVALID, "the bundle is called '%.130s': push it as %.130s, or change `name` to %s",
-                   name, name, model);
+    json_decref(tree);
+    return status;
 }
 
 /* Paths with "." parts are left to the server. */

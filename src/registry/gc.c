@@ -45,6 +45,11 @@ static void show(struct gc *gc, const char *kind, const char *id, int64_t bytes,
     }
 }
 
+/* Before each step: what was marked and is not removed yet, the next run removes. */
+static sw_status check_stop(const struct gc *gc, struct sw_error *err) {
+    return atomic_load(&gc->registry->stopping) ? sw_fail(err, SW_E_UNAVAILABLE, "the server is shutting down") : SW_OK;
+}
+
 /* ---- 1. adopt */
 
 struct adoption {
@@ -102,6 +107,7 @@ static sw_status insert_unknown(struct adoption *a, const struct sw_rows *unknow
 }
 
 static sw_status adopt_batch(struct adoption *a, struct sw_error *err) {
+    SW_TRY(check_stop(a->gc, err));
     SW_AUTO_ARENA struct sw_arena arena;
     sw_registry_arena(&arena);
     struct sw_rows unknown;
@@ -181,6 +187,7 @@ static sw_status mark(struct gc *gc, struct sw_error *err) {
     do {
         struct sw_tx *tx;
         marked = 0;
+        SW_TRY(check_stop(gc, err));
         SW_TRY(sw_store_begin(gc->registry->store, SW_TX_WRITE, &tx, err));
         sw_status status = mark_rows(gc, tx, &marked, err);
         SW_TRY(sw_registry_end(tx, status, marked > 0, err));
@@ -245,6 +252,7 @@ static sw_status remove_marked(struct gc *gc, struct sw_error *err) {
     SW_TRY(any_marked(gc, &more, err));
     while (more) {
         struct sw_tx *tx;
+        SW_TRY(check_stop(gc, err));
         SW_TRY(sw_store_begin(gc->registry->store, SW_TX_WRITE, &tx, err));
         sw_status status = remove_some(gc, tx, &more, err);
         SW_TRY(sw_registry_end(tx, status, true, err));

@@ -24,6 +24,10 @@ sw_status sw_registry_open(const struct sw_registry_options *options, struct sw_
     return SW_OK;
 }
 
+void sw_registry_stop(struct sw_registry *registry) {
+    atomic_store(&registry->stopping, true);
+}
+
 void sw_registry_close(struct sw_registry *registry) {
     if (!registry) {
         return;

@@ -57,6 +57,8 @@ struct sw_registry_options {
 
 SW_MUST_CHECK sw_status sw_registry_open(const struct sw_registry_options *options, struct sw_registry **ret,
                                          struct sw_error *err);
+/* The process is about to end: a gc that is running ends at its next step, SW_E_UNAVAILABLE. Any thread. */
+void sw_registry_stop(struct sw_registry *registry);
 void sw_registry_close(struct sw_registry *registry); /* NULL is allowed */
 struct sw_store *sw_registry_store(struct sw_registry *registry);
 struct sw_artifacts *sw_registry_artifacts(struct sw_registry *registry);

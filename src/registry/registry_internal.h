@@ -47,6 +47,7 @@ struct sw_registry {
     int folders_lock; /* descriptor of the lock that says that this process uses the two */
     unsigned gate_iterations;
     uint64_t gc_grace_ms;
+    atomic_bool stopping;
     atomic_ulong next_folder; /* number for the next folder's name, in serving or work */
 };
 

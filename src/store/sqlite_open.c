@@ -254,7 +254,8 @@ static sw_status open_to_look(const char *path, sqlite3 **ret, struct sw_error *
 sw_status sw_sqlite_connect_to_look(struct sw_store *store, struct sw_conn **ret, struct sw_error *err) {
     struct stat info;
     if (stat(store->path, &info) != 0) {
-        return sw_fail(err, errno == ENOENT ? SW_E_NOT_FOUND : SW_E_IO, "%s: %s", store->path, strerror(errno));
+        return sw_fail(err, errno == ENOENT || errno == ENOTDIR ? SW_E_NOT_FOUND : SW_E_IO, "%s: %s", store->path,
+                       strerror(errno));
     }
     if (!S_ISREG(info.st_mode)) {
         return sw_fail(err, SW_E_IO, "%s is not a file", store->path);

@@ -57,6 +57,7 @@ def contents(registry, model, version):
 
 # ---- uploads
 
+
 def test_upload_in_one_piece(shared_server, registry, model_name):
     data = unique(model_name) + DATA
     made = begin(registry, size=len(data), sha256=sha256(data))
@@ -99,8 +100,9 @@ def test_upload_of_unknown_size(registry, model_name):
 def test_upload_with_chunked_encoding(registry, model_name):
     data = unique(model_name, 300_000)
     made = begin(registry, size=len(data))
-    status, _, body = registry.request("PUT", f"/api/v1/uploads/{made['id']}?offset=0", iter([data[:1], data[1:200_000],
-                                       data[200_000:]]), {"Content-Type": "application/octet-stream"})
+    status, _, body = registry.request("PUT", f"/api/v1/uploads/{made['id']}?offset=0",
+                                       iter([data[:1], data[1:200_000], data[200_000:]]),
+                                       {"Content-Type": "application/octet-stream"})
     assert status == 200 and sha256(data).encode() in body
 
 
@@ -113,8 +115,9 @@ def test_upload_goes_on_after_a_broken_connection(shared_server, registry, model
     data = unique(model_name, 900_000)
     made = begin(registry, size=len(data), sha256=sha256(data))
     with shared_server.connect() as connection:
-        connection.sendall(f"PUT /api/v1/uploads/{made['id']}?offset=0 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
-                           "Content-Type: application/octet-stream\r\n\r\n".encode() + data[:700_000])
+        connection.sendall(
+            f"PUT /api/v1/uploads/{made['id']}?offset=0 HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+            "Content-Type: application/octet-stream\r\n\r\n".encode() + data[:700_000])
         eventually(lambda: standing(registry, made["id"])["offset"] > 0, "nothing arrives")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closes with a reset
 
@@ -125,6 +128,7 @@ def test_upload_goes_on_after_a_broken_connection(shared_server, registry, model
         except Refused as refusal:
             assert refusal.status == 409, refusal
             return None
+
     offset, done = eventually(go_on, "the upload does not go on")
     assert 0 < offset <= 700_000 and done["complete"] and done["sha256"] == sha256(data)
 
@@ -164,8 +168,8 @@ def test_an_upload_that_is_not_there(registry, upload):
         assert status in (400, 404), (method, data)
 
 
-@pytest.mark.parametrize("fields", [{"size": -1}, {"size": "10"}, {"size": 1.5}, {"sha256": "abc"}, {"sha256": "g" * 64}, {"name": "x"},
-                                    {"size": 2 ** 70}])
+@pytest.mark.parametrize("fields", [{"size": -1}, {"size": "10"}, {"size": 1.5}, {"sha256": "abc"},
+                                    {"sha256": "g" * 64}, {"name": "x"}, {"size": 2**70}])
 def test_an_upload_that_makes_no_sense(shared_server, registry, fields):
     before = disk(shared_server.cwd / "slipway-data")
     refused(400, "invalid_argument", begin, registry, **fields)
@@ -175,13 +179,17 @@ def test_an_upload_that_makes_no_sense(shared_server, registry, fields):
 def test_larger_than_the_limit(start_server):
     server = start_server(args=["--set", "artifacts.max_upload=1MiB"])
     with server.client() as client:
-        answer = client.post("/api/v1/uploads", {"size": 2 ** 20 + 1})
+        answer = client.post("/api/v1/uploads", {"size": 2**20 + 1})
         assert answer.status == 413 and "1" in answer.json()["error"]["message"]
         made = client.post("/api/v1/uploads", {}).json()
-        answer = client.request("PUT", f"/api/v1/uploads/{made['id']}?offset=0", body=b"x" * (2 ** 20 + 1),
+        answer = client.request("PUT",
+                                f"/api/v1/uploads/{made['id']}?offset=0",
+                                body=b"x" * (2**20 + 1),
                                 headers={"Content-Type": "application/octet-stream"})
         assert answer.status == 413, repr(answer)
-        answer = client.request("POST", "/api/v1/models/m/push", body=b"x" * (2 ** 20 + 1),
+        answer = client.request("POST",
+                                "/api/v1/models/m/push",
+                                body=b"x" * (2**20 + 1),
                                 headers={"Content-Type": "application/octet-stream"})
         assert answer.status == 413, repr(answer)
         assert client.get("/api/v1/models/m").status == 404
@@ -204,10 +212,12 @@ def test_uploads_go_on_after_a_restart(start_server, tmp_path, model_name):
 
 # ---- versions of uploads
 
+
 def test_a_version_of_an_uploaded_model_file(registry, model_name):
     made = begin(registry)
     assert not append(registry, made["id"], plus(1), offset=0, commit="false")["complete"]
-    version = registry.call("POST", f"/api/v1/models/{model_name}/versions", {"upload": made["id"], "file_name": "adder.onnx"})
+    version = registry.call("POST", f"/api/v1/models/{model_name}/versions",
+                            {"upload": made["id"], "file_name": "adder.onnx"})
     assert version["version"] == 1 and contents(registry, model_name, 1) == {"adder.onnx": plus(1)}
     refused(404, "not_found", standing, registry, made["id"])
 
@@ -235,6 +245,7 @@ def test_a_version_of_an_upload_that_is_not_whole(registry, model_name):
 
 
 # ---- push
+
 
 @pytest.mark.parametrize("file_name", [None, "other.onnx"])
 def test_push_a_model_file(registry, model_name, file_name):
@@ -303,6 +314,7 @@ def test_external_weights(registry, model_name, test_models):
 
 # ---- pull
 
+
 @pytest.fixture(scope="module")
 def pulled(shared_server):
     """A version with one file whose bytes are all known."""
@@ -347,7 +359,8 @@ def test_conditional_requests(registry, pulled):
         assert (status, data, headers["ETag"]) == (304, b"", tag), value
     assert registry.pull(pulled, 1, "data.bin", {"If-None-Match": '"other"'})[0] == 200
     assert registry.pull(pulled, 1, "data.bin", {"Range": "bytes=0-9", "If-Range": tag})[0] == 206
-    assert registry.pull(pulled, 1, "data.bin", {"Range": "bytes=0-9", "If-Range": '"other"'})[0] == 200, "the whole file"
+    assert registry.pull(pulled, 1, "data.bin",
+                         {"Range": "bytes=0-9", "If-Range": '"other"'})[0] == 200, "the whole file"
 
 
 def test_head(registry, pulled):
@@ -371,6 +384,7 @@ def test_pull_what_is_not_there(registry, pulled, path):
 
 
 # ---- gc
+
 
 def gc_keys(document):
     return {(item["kind"], item["id"]) for item in document["items"]}

@@ -42,6 +42,7 @@ def until_served(client, model, wanted, version=None):
 
 # ---- what is served
 
+
 def test_what_nobody_promoted_is_not_served(shared_server, registry, model_name):
     push(registry, model_name, 1)
     with shared_server.client() as client:
@@ -110,6 +111,20 @@ def test_a_forced_version_is_served(shared_server, registry, model_name):
         until_served(client, model_name, 1)
 
 
+def test_wrong_golden_answers_are_not_served_unless_forced(shared_server, registry, model_name):
+    push(registry, model_name, 1)
+    registry.promote(model_name, 1)
+    registry.push(model_name, bundle(2, golden=9))
+    registry.alias(model_name, "mine", 2)
+    with shared_server.client() as client:
+        eventually(lambda: states(client, model_name).get(2) == "UNAVAILABLE", "it has an alias, and is refused")
+        assert served(client, model_name) == 1 and served(client, model_name, "mine") is None
+        registry.promote(model_name, 2, force=True, reason="the golden file is wrong")
+        until_served(client, model_name, 2)
+        registry.rollback(model_name)
+        until_served(client, model_name, 1)
+
+
 def test_no_request_fails_while_the_live_version_changes(shared_server, registry, model_name):
     push(registry, model_name, 1, 2)
     registry.promote(model_name, 1)
@@ -153,7 +168,8 @@ def test_models_versions_route(shared_server, registry, model_name):
         model, = client.get(f"/models/versions?model={model_name}").json()["models"]
         assert (model["name"], model["current"]) == (model_name, 1)
         row = next(v for v in model["available"] if v["version"] == 1)
-        assert (row["status"], row["accuracy"], row["false_positive_rate"], row["stage"]) == ("READY", 0.5, 0.25, "Production")
+        assert (row["status"], row["accuracy"], row["false_positive_rate"], row["stage"]) == ("READY", 0.5, 0.25,
+                                                                                              "Production")
         assert row["size_bytes"] == len(plus(1)) and row["deployed_at"] and row["aliases"] == ["champion"]
         assert [h["version"] for h in model["history"]] == [1]
 
@@ -172,8 +188,10 @@ def test_a_model_of_the_command_line_wins(start_server, tmp_path):
 
 # ---- version policies
 
+
 @pytest.mark.parametrize("policy,loaded", [({"kind": "live"}, [2, 3]), ({"kind": "latest", "count": 2}, [2, 3, 4, 5]),
-                                           ({"kind": "latest", "count": 1}, [2, 3, 5]), ({"kind": "all"}, [1, 2, 3, 4, 5]),
+                                           ({"kind": "latest", "count": 1}, [2, 3, 5]),
+                                           ({"kind": "all"}, [1, 2, 3, 4, 5]),
                                            ({"kind": "specific", "versions": [1, 9]}, [1, 2, 3])])
 def test_policy(shared_server, registry, model_name, policy, loaded):
     push(registry, model_name, 1, 2, 3, 4, 5)
@@ -197,7 +215,8 @@ def test_a_policy_follows_pushes_and_changes(shared_server, registry, model_name
         eventually(lambda: ready(client, model_name) == [1])
 
 
-@pytest.mark.parametrize("setting,loaded", [("all", [1, 2, 3]), ("latest:2", [1, 2, 3]), ("latest:1", [1, 3]), ("live", [1])])
+@pytest.mark.parametrize("setting,loaded", [("all", [1, 2, 3]), ("latest:2", [1, 2, 3]), ("latest:1", [1, 3]),
+                                            ("live", [1])])
 def test_policy_of_the_server(start_server, setting, loaded):
     server = start_server(args=["--set", f"registry.version_policy={setting}"])
     with Registry(server.port, client=server.client()) as registry, server.client() as client:
@@ -241,8 +260,8 @@ def test_memory_limit_unloads_the_longest_unused(start_server):
         older, newer, out = 2, 3, 4
 
         def newer_goes():
-            """Of two loaded ones the older is used, then the third is asked for. What was loaded last goes only when uses
-            count; they do by the server's clock, which ticks once a second, hence several rounds."""
+            """Of two loaded ones the older is used, then the third is asked for. What was loaded last goes only when
+            uses count; they do by the server's clock, which ticks once a second, hence several rounds."""
             nonlocal older, newer, out
             for _ in range(50):
                 assert served(client, "m", older) == older
@@ -278,7 +297,8 @@ def test_memory_limit_never_unloads_what_has_a_name(start_server):
         registry.promote("m", 1)
         registry.alias("m", "mine", 2)
         registry.stage("m", "Production", 3)
-        eventually(lambda: ready(client, "m") == [1, 2, 3], "the live, aliased and Production ones")
+        wanted = {1: "READY", 2: "READY", 3: "READY", 4: "UNAVAILABLE"}
+        eventually(lambda: states(client, "m") == wanted, "the live, aliased and Production ones")
         answer = client.infer("m", ONE, version=4)
         assert answer.status == 503 and "memory" in answer.json()["error"], repr(answer)
         eventually(lambda: states(client, "m")[4] == "UNAVAILABLE")
@@ -302,6 +322,7 @@ def test_no_room_for_what_becomes_live(start_server):
 
 
 # ---- restart, and two servers
+
 
 def test_restart_keeps_everything(start_server, tmp_path):
     args = ["--data-dir", tmp_path / "data"]

@@ -11,8 +11,9 @@ def plus(number, shape=("N",), datatype=TensorProto.FLOAT, input_name="x", outpu
     """The bytes of a model: output = input + number. output_shape: as declared, when not that of the input."""
     constant = helper.make_tensor("number", datatype, [], [number])
     nodes = [helper.make_node("Add", [input_name, "number"], [output_name])]
-    graph = helper.make_graph(nodes, "plus", [helper.make_tensor_value_info(input_name, datatype, list(shape))],
-                              [helper.make_tensor_value_info(output_name, datatype, list(output_shape or shape))], [constant])
+    inputs = [helper.make_tensor_value_info(input_name, datatype, list(shape))]
+    outputs = [helper.make_tensor_value_info(output_name, datatype, list(output_shape or shape))]
+    graph = helper.make_graph(nodes, "plus", inputs, outputs, [constant])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return model.SerializeToString(deterministic=True)
 

@@ -4,8 +4,8 @@
     version = registry.push("digits", {"model.onnx": data})          # -> the version document
     registry.promote("digits", version["version"])
 
-Every method returns the parsed answer and raises Refused (status, code, message, details) for an error answer, so that a
-test that expects one says so with pytest.raises.
+Every method returns the parsed answer and raises Refused (status, code, message, details) for an error answer, so
+that a test that expects one says so with pytest.raises.
 """
 import hashlib
 import http.client
@@ -58,8 +58,8 @@ class Registry:
         self.close()
 
     def request(self, method, path, body=None, headers=None):
-        """(status, headers, bytes); a connection that broke is not tried again. body: a dict to send as JSON, bytes, or an
-        iterator of bytes, which is sent with chunked encoding."""
+        """(status, headers, bytes); a connection that broke is not tried again. body: a dict to send as JSON, bytes, or
+        an iterator of bytes, which is sent with chunked encoding."""
         headers = dict(headers or {})
         if self.actor:
             headers["X-Slipway-Actor"] = self.actor
@@ -196,7 +196,7 @@ class Registry:
 
 
 def disk(folder):
-    """{path: size} of what the registry keeps in its data folder, without the database and the folders of what is loaded."""
+    """{path: size} of what the registry keeps in its data folder, without database and loaded versions."""
     folder = Path(folder)
     tops = [folder / "blobs", folder / "uploads", *folder.glob("serving/*/work")]
     return {str(p.relative_to(folder)): p.stat().st_size for top in tops for p in sorted(top.rglob("*")) if p.is_file()}

@@ -76,6 +76,40 @@ static void a_folder_is_walked(void **state) {
     sw_package_deinit(&package);
 }
 
+static void assert_check(const char *name, const char *model, sw_status status, const char *part) {
+    struct sw_package package = open_good(name);
+    struct sw_error err = {0};
+    assert_int_equal(sw_package_check(&package, model, &err), status);
+    if (status && !strstr(err.message, part)) {
+        fail_msg("'%s' does not contain '%s'", err.message, part);
+    }
+    sw_package_deinit(&package);
+}
+
+static void a_bundle_is_looked_at_before_it_is_sent(void **state) {
+    static const sw_status invalid = SW_E_MODEL_INVALID;
+    shell("mkdir b && printf x > b/model.onnx && printf 'name: mlp\n' > b/bundle.yaml");
+    assert_check("b", "mlp", SW_OK, "");
+    assert_check("b", "large", invalid, "push it as mlp, or change `name` to large");
+    shell("printf x > b/second.onnx");
+    assert_check("b", "mlp", invalid, "several .onnx files (model.onnx, second.onnx); name one as `model`");
+    shell("printf 'model: second.onnx\n' > b/bundle.yaml");
+    assert_check("b", "whatever", SW_OK, "");
+    shell("printf 'model: ./second.onnx\n' > b/bundle.yaml");
+    assert_check("b", "mlp", SW_OK, "");
+    shell("printf 'model: third.onnx\n' > b/bundle.yaml");
+    assert_check("b", "mlp", invalid, "model: \"third.onnx\" is not among the files");
+    shell("printf 'nonsense: 1\n' > b/bundle.yaml");
+    assert_check("b", "mlp", invalid, "bundle.yaml: ");
+    assert_check("b", "mlp", invalid, "nonsense");
+    shell("rm b/bundle.yaml b/second.onnx");
+    assert_check("b", "mlp", SW_OK, "");
+    shell("mkdir b/inner && mv b/model.onnx b/inner");
+    assert_check("b", "mlp", invalid, "no model file");
+    shell("printf x > x.zip");
+    assert_check("x.zip", "mlp", SW_OK, ""); /* the server unpacks it */
+}
+
 static void links_and_devices_are_refused(void **state) {
     shell("mkdir l && printf x > l/a && ln -s a l/b && mkdir f && mkfifo f/pipe && mkdir d && ln -s /tmp d/t");
     assert_refused("l", SW_E_INVALID_ARGUMENT, "l/b is a link");
@@ -203,6 +237,7 @@ int main(void) {
     static const struct CMUnitTest tests[] = {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
         IN_FOLDER(a_folder_is_walked),
+        IN_FOLDER(a_bundle_is_looked_at_before_it_is_sent),
         IN_FOLDER(links_and_devices_are_refused),
         IN_FOLDER(what_cannot_be_read_is_refused),
         IN_FOLDER(folders_too_deep_are_refused),

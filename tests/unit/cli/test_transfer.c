@@ -665,6 +665,8 @@ static void what_is_wrong_is_thrown_away(void **state) {
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\r\n\r\nhello, WORLD", 0, -1}};
     static const struct script_step longer[] = {
         {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 13\r\n\r\nhello, world!", 0, -1}};
+    static const struct script_step shorter[] = {
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", 0, -1}};
     struct script_server server;
     struct sw_receiver receiver;
     struct sw_error err;
@@ -674,6 +676,26 @@ static void what_is_wrong_is_thrown_away(void **state) {
     script_server_deinit(&server);
     assert_int_equal(receive(longer, 1, "x", false, &server, &receiver, &err), SW_E_DIGEST_MISMATCH);
     assert_int_equal(sleeps, 0);
+    assert_entries(0);
+    script_server_deinit(&server);
+    assert_int_equal(receive(shorter, 1, "x", false, &server, &receiver, &err), SW_E_DIGEST_MISMATCH);
+    assert_has(err.message, "sends 5 bytes, but announced 12");
+    assert_int_equal(sleeps, 0);
+    assert_entries(0);
+    script_server_deinit(&server);
+}
+
+static void a_refused_download_leaves_no_part(void **state) {
+    static const struct script_step refused[] = {
+        {"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", 0, -1}};
+    struct script_server server;
+    struct sw_receiver receiver;
+    struct sw_error err;
+    assert_int_equal(receive(refused, 1, "x", false, &server, &receiver, &err), SW_E_NOT_FOUND);
+    assert_entries(0);
+    script_server_deinit(&server);
+    assert_int_equal(receive(NULL, 0, "../x", false, &server, &receiver, &err), SW_E_IO);
+    assert_has(err.message, "would leave the folder");
     script_server_deinit(&server);
 }
 
@@ -710,7 +732,7 @@ static void nothing_leaves_the_folder(void **state) {
     struct sw_receiver receiver;
     struct sw_error err;
     char link[128];
-    assert_int_equal(receive(NULL, 0, "../x", false, &server, &receiver, &err), SW_E_INVALID_ARGUMENT);
+    assert_int_equal(receive(NULL, 0, "../x", false, &server, &receiver, &err), SW_E_IO);
     script_server_deinit(&server);
     snprintf(link, sizeof link, "%s/out", folder);
     assert_int_equal(symlink("/tmp", link), 0);
@@ -752,6 +774,7 @@ int main(void) {
         IN_FOLDER(a_download_goes_on),
         IN_FOLDER(an_earlier_pull_goes_on),
         IN_FOLDER(what_is_wrong_is_thrown_away),
+        IN_FOLDER(a_refused_download_leaves_no_part),
         IN_FOLDER(other_files_are_not_overwritten),
         IN_FOLDER(nothing_leaves_the_folder),
     };

@@ -53,6 +53,19 @@ static void execute(const char *sql, const char *text) {
     assert_sw_ok(sw_tx_commit(tx, err));
 }
 
+static int64_t count_blobs(void) {
+    struct sw_tx *tx;
+    struct sw_arena arena;
+    struct sw_rows rows;
+    sw_arena_init(&arena, 0, 0);
+    assert_sw_ok(sw_store_begin(world.store, SW_TX_READ, &tx, err));
+    assert_sw_ok(sw_tx_query(tx, "SELECT COUNT(*) FROM blobs", SW_NO_PARAMS, &arena, &rows, err));
+    int64_t count = sw_rows_int(&rows, 0, 0);
+    sw_tx_rollback(tx);
+    sw_arena_deinit(&arena);
+    return count;
+}
+
 static void what_versions_need_stays(void **state) {
     struct sw_version_file model = world_file("model.fake.json", model_text(4, ""));
     struct sw_version_file both[2] = {model, world_file("note.txt", "shared")};
@@ -197,6 +210,37 @@ static void many_blobs(void **state) {
     json_decref(result);
 }
 
+static uint64_t (*real_ns)(struct sw_clock *clock);
+
+/* gc looks at this clock while it removes files. */
+static uint64_t stop_and_tell_ns(struct sw_clock *clock) {
+    sw_registry_stop(world.registry);
+    return real_ns(clock);
+}
+
+static void a_run_ends_with_the_server(void **state) {
+    enum { COUNT = 600 }; /* more than are removed in one step */
+    struct sw_version_file last;
+    for (int i = 0; i < COUNT; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "file %d", i);
+        last = world_file("x", text);
+        execute("UPDATE blobs SET state = 'deleting' WHERE digest = $1", last.digest.hex);
+    }
+    json_t *result = NULL;
+    real_ns = world.clock.monotonic_ns;
+    world.clock.monotonic_ns = stop_and_tell_ns;
+    assert_sw_fails(sw_registry_gc(world.registry, &someone, 30, false, &result, err), SW_E_UNAVAILABLE,
+                    "shutting down");
+    world.clock.monotonic_ns = real_ns;
+    int64_t kept = count_blobs();
+    assert_true(kept > 0 && kept <= COUNT);
+    world_reopen();
+    assert_int_equal(run_gc(30, false), 0); /* none is new */
+    assert_int_equal(count_blobs(), 0);
+    assert_false(is_there(&last));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_versions_need_stays, world_setup, world_teardown),
@@ -208,6 +252,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_hold_of_a_dead_process_runs_out, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(old_uploads_go, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(many_blobs, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(a_run_ends_with_the_server, world_setup, world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

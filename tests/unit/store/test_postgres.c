@@ -56,6 +56,22 @@ static void test_nobody_listens(void **state) {
     close(fd);
 }
 
+static void test_a_look_at_a_server_that_is_away(void **state) {
+    struct fixture *f = *state;
+    unsigned port;
+    int applied = -1, known = -1;
+    int fd = make_port(false, &port);
+    char url[200];
+    check(sw_store_inspect(&f->options, &applied, &known, &f->err));
+    assert_int_equal(applied, 0); /* empty: nothing was made */
+    raw(f, "CREATE TABLE store_state (id int); DROP TABLE store_state");
+    snprintf(url, sizeof url, "postgresql://slipway:%s@127.0.0.1:%u/slipway", password(f), port);
+    f->options.url = url;
+    expect_status(f, sw_store_inspect(&f->options, &applied, &known, &f->err), SW_E_UNAVAILABLE,
+                  "cannot connect to PostgreSQL at 127.0.0.1");
+    close(fd);
+}
+
 static void test_no_answer(void **state) {
     struct fixture *f = *state;
     unsigned port;
@@ -310,6 +326,7 @@ static void test_watcher_follows_health(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         store_test(test_nobody_listens),
+        store_test(test_a_look_at_a_server_that_is_away),
         store_test(test_no_answer),
         store_test(test_wrong_password_and_url),
         store_test(test_foreign_tables_are_refused),

@@ -145,6 +145,63 @@ static void test_foreign_database_is_left_as_it_is(void **state) {
     }
 }
 
+static void look_fails(struct fixture *f, sw_status wanted, const char *part_of_message) {
+    int applied, known;
+    expect_status(f, sw_store_inspect(&f->options, &applied, &known, &f->err), wanted, part_of_message);
+    assert_non_null(strstr(f->err.message, f->file));
+}
+
+static void expect_no_file(const struct fixture *f, const char *suffix) {
+    char path[160];
+    snprintf(path, sizeof path, "%s%s", f->file, suffix);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static void test_a_look_makes_no_file(void **state) {
+    struct fixture *f = *state;
+    int applied = -1, known = -1;
+    look_fails(f, SW_E_NOT_FOUND, "No such file");
+    expect_no_file(f, "");
+    make_database(f);
+    check(sw_store_inspect(&f->options, &applied, &known, &f->err));
+    assert_int_equal(applied, known);
+    expect_no_file(f, "-wal");
+    expect_no_file(f, "-shm");
+    assert_int_equal(truncate(f->file, 0), 0);
+    check(sw_store_inspect(&f->options, &applied, &known, &f->err));
+    assert_int_equal(applied, 0);
+    struct stat info;
+    assert_int_equal(stat(f->file, &info), 0);
+    assert_int_equal(info.st_size, 0);
+}
+
+/* '?', '#' and '%' mean something in the address that SQLite is given. */
+static void test_a_look_at_a_file_of_any_name(void **state) {
+    struct fixture *f = *state;
+    int applied = -1, known = -1;
+    char url[sizeof f->url + 32];
+    snprintf(url, sizeof url, "%s?a=b#c%%41", f->url);
+    f->options.url = url;
+    make_database(f);
+    check(sw_store_inspect(&f->options, &applied, &known, &f->err));
+    assert_int_equal(applied, known);
+    assert_true(known > 0);
+}
+
+static void test_a_look_at_a_damaged_file(void **state) {
+    struct fixture *f = *state;
+    make_database(f);
+    overwrite(f->file, 0, "damaged damaged ", 16);
+    look_fails(f, SW_E_IO, "restore a backup");
+    unlink(f->file);
+    assert_int_equal(mkdir(f->file, 0700), 0);
+    look_fails(f, SW_E_IO, "is not a file");
+    rmdir(f->file);
+    write_file(f->file, "");
+    raw(f, "CREATE TABLE albums (id INTEGER)");
+    look_fails(f, SW_E_CONFLICT, "another program");
+}
+
 /* The process was killed after it made the file and before it made the tables. */
 static void test_empty_file_is_a_beginning(void **state) {
     struct fixture *f = *state;
@@ -288,6 +345,9 @@ int main(void) {
         store_test(test_cut_file),
         store_test(test_damaged_page_is_found_when_read),
         store_test(test_foreign_database_is_left_as_it_is),
+        store_test(test_a_look_makes_no_file),
+        store_test(test_a_look_at_a_file_of_any_name),
+        store_test(test_a_look_at_a_damaged_file),
         store_test(test_empty_file_is_a_beginning),
         store_test(test_file_without_permission),
         store_test(test_moved_file_takes_no_changes),

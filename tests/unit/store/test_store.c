@@ -431,6 +431,47 @@ static void test_failing_migration_changes_nothing(void **state) {
     assert_int_equal(ask_int(f, "SELECT count(*) FROM audit_head"), 1);
 }
 
+/* ---- a look */
+
+static void expect_applied(struct fixture *f, int wanted) {
+    int applied = -1, known = -1;
+    check(sw_store_inspect(&f->options, &applied, &known, &f->err));
+    assert_int_equal(applied, wanted);
+    assert_int_equal(known, sw_migration_count);
+}
+
+static void test_a_look_counts_and_migrates_nothing(void **state) {
+    struct fixture *f = *state;
+    int count = (int)sw_migration_count;
+    fixture_open(f);
+    expect_applied(f, count); /* while it is in use */
+    commit(begin(f->store, SW_TX_WRITE));
+    sw_store_close(f->store);
+    f->store = NULL;
+    expect_applied(f, count);
+    raw(f, "DELETE FROM schema_migrations WHERE number = 3");
+    raw(f, "DROP TABLE predictions");
+    expect_applied(f, count - 1);
+    expect_applied(f, count - 1);
+    raw(f, "CREATE TABLE predictions (id INTEGER)"); /* it was not made by looking */
+}
+
+static void test_a_look_refuses_what_is_not_ours(void **state) {
+    struct fixture *f = *state;
+    int applied = -1, known = -1;
+    fixture_open(f);
+    sw_store_close(f->store);
+    f->store = NULL;
+    raw(f, "INSERT INTO schema_migrations (number, name, sha256, applied_ms) VALUES (4711, 'of_tomorrow', 'x', 0)");
+    expect_status(f, sw_store_inspect(&f->options, &applied, &known, &f->err), SW_E_CONFLICT, "4711 (of_tomorrow)");
+    raw(f, "DELETE FROM schema_migrations WHERE number = 4711");
+    raw(f, "UPDATE schema_migrations SET sha256 = 'x' WHERE number = 2");
+    expect_status(f, sw_store_inspect(&f->options, &applied, &known, &f->err), SW_E_CONFLICT, "0002 (audit)");
+    raw(f, "DROP TABLE store_state");
+    expect_status(f, sw_store_inspect(&f->options, &applied, &known, &f->err), SW_E_CONFLICT, "another program");
+    assert_int_equal(applied, -1);
+}
+
 /* ---- watching */
 
 struct seen {
@@ -529,6 +570,8 @@ int main(void) {
         store_test(test_newer_database_is_refused),
         store_test(test_missing_migrations_are_applied),
         store_test(test_failing_migration_changes_nothing),
+        store_test(test_a_look_counts_and_migrates_nothing),
+        store_test(test_a_look_refuses_what_is_not_ours),
         store_test(test_watcher_hears_this_process),
         store_test(test_watcher_hears_another_process),
         store_test(test_watcher_polls_without_notifications),

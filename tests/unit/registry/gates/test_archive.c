@@ -409,9 +409,50 @@ static void test_nothing_is_unpacked_twice(void **state) {
     fill_tar();
     pack(&tar, "gzip", &once);
     pack(&once, "gzip", &twice);
-    refused(twice.data, twice.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "compressed more than once");
+    refused(twice.data, twice.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "broken");
     pack(&once, "xz", &other);
     refused(other.data, other.len, SW_ARCHIVE_XZ, SW_E_MODEL_INVALID, "broken");
+}
+
+/* Content that deflate stores as it is: only the checksum at the end tells that a bit of it is another. */
+static void test_damaged_gzip(void **state) {
+    SW_CLEANUP(sw_buf_deinit) struct sw_buf packed;
+    char noise[4000];
+    uint64_t x = 88172645463325252;
+    for (size_t i = 0; i < sizeof noise; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        noise[i] = (char)x;
+    }
+    tar_entry(&tar, '0', "noise", "", sizeof noise, noise, sizeof noise);
+    tar_end(&tar);
+    pack(&tar, "gzip", &packed);
+    packed.data[packed.len / 2] ^= 1;
+    refused(packed.data, packed.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "cannot be unpacked");
+    packed.data[packed.len / 2] ^= 1;
+    packed.data[packed.len - 1] ^= 1; /* the length */
+    refused(packed.data, packed.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "cannot be unpacked");
+}
+
+/* What `cat a.gz b.gz` and tapes make. */
+static void test_gzip_of_several_members(void **state) {
+    SW_CLEANUP(sw_buf_deinit) struct sw_buf first;
+    SW_CLEANUP(sw_buf_deinit) struct sw_buf second;
+    SW_CLEANUP(sw_buf_deinit) struct sw_buf rest;
+    sw_buf_init(&rest, 1 << 20);
+    fill_tar();
+    sw_buf_append(&rest, tar.data + 700, tar.len - 700);
+    tar.len = 700;
+    pack(&tar, "gzip", &first);
+    pack(&rest, "gzip", &second);
+    sw_buf_append(&first, second.data, second.len);
+    gives(&first, SW_ARCHIVE_GZIP, FILLED);
+    static const char zeros[1000];
+    sw_buf_append(&first, zeros, sizeof zeros);
+    gives(&first, SW_ARCHIVE_GZIP, FILLED);
+    SW_LIT(&first, "more");
+    refused(first.data, first.len, SW_ARCHIVE_GZIP, SW_E_MODEL_INVALID, "cannot be unpacked");
 }
 
 static void test_packed_but_no_tar(void **state) {
@@ -526,6 +567,8 @@ int main(void) {
         TEST(test_bombs),
         TEST(test_xz_that_asks_for_much_memory),
         TEST(test_nothing_is_unpacked_twice),
+        TEST(test_damaged_gzip),
+        TEST(test_gzip_of_several_members),
         TEST(test_packed_but_no_tar),
         TEST(test_zips_that_are_refused),
         TEST(test_damaged_zips),
