@@ -117,7 +117,8 @@ static sw_status sweep_blobs(struct sw_artifacts *artifacts, uint64_t older_ms, 
     return SW_OK;
 }
 
-/* Can a file be made and filled in uploads/? A folder that is gone is an outage, not an answer that something is not there. */
+/* Can a file be made and filled in uploads/? A folder that is gone is an outage, not an answer that something is not
+ * there. */
 static sw_status probe_folder(struct sw_artifacts *artifacts, struct sw_error *err) {
     int code = 0;
     int fd = openat(artifacts->root, "uploads", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);

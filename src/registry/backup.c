@@ -70,8 +70,8 @@ static sw_status copy_database(struct backup *b, struct sw_error *err) {
     return SW_OK;
 }
 
-/* Files that the copy of the database may refer to: those that something refers to now, and those that ceased to be needed since the
- * hold was taken. None has vanished in between: gc stands still. */
+/* Files that the copy of the database may refer to: those that something refers to now, and those that ceased to be
+ * needed since the hold was taken. None has vanished in between: gc stands still. */
 static sw_status list_blobs(struct backup *b, struct sw_error *err) {
     SW_AUTO_TX struct sw_tx *tx = NULL;
     SW_TRY(sw_store_begin(b->store, SW_TX_READ, &tx, err));

@@ -18,8 +18,8 @@ SW_MUST_CHECK sw_status sw_backup_sync_folder(const char *path, struct sw_error 
 /* The newest complete snapshot with time <= at_ms (0: any); its manifest and folder name. */
 SW_MUST_CHECK sw_status sw_backup_choose(const char *directory, uint64_t at_ms, json_t **ret_manifest,
                                          char ret_name[SW_SNAPSHOT_NAME_MAX], struct sw_error *err);
-/* Digest and size of a file of the snapshot against what its manifest says under "key": {"file", "sha256", "bytes"}. *ret_path (may be
- * NULL) on the heap. */
+/* Digest and size of a file of the snapshot against what its manifest says under "key": {"file", "sha256", "bytes"}.
+ * *ret_path (may be NULL) on the heap. */
 SW_MUST_CHECK sw_status sw_backup_check_file(const char *directory, const char *snapshot, const json_t *manifest,
                                              const char *key, char **ret_path, struct sw_error *err);
 /* Calls fn for each file of blobs.txt (checked against the manifest first). */

@@ -1,14 +1,15 @@
 /* Garbage collection: removes files that nothing needs any more.
  *
  *   1. adopt    blobs of the artifact store that have no row (a crash between file and row) get one, aged as the file
- *   2. mark     one write transaction: ready -> deleting for blobs that no version and no MLflow path refers to and that nothing
- *               has needed since the cutoff; refused while a hold (a running backup) is there; audited
- *   3. remove   a few at a time inside a write transaction: the file, then the row; so nobody can bring the blob back in between
+ *   2. mark     one write transaction: ready -> deleting for blobs that no version and no MLflow path refers to and
+ *               that nothing has needed since the cutoff; refused while a hold (a running backup) is there; audited
+ *   3. remove   a few at a time inside a write transaction: the file, then the row; so nobody can bring the blob back
+ *               in between
  *   4. sweep    uploads that nobody went on with
  *
- * A blob that is marked cannot be referred to again (sw_registry_use_blobs refuses it), so what step 2 saw stays true. A run that
- * dies after step 2 leaves marked rows, which the next run removes first. The cutoff is `days` back, and never later than
- * gc_grace_ms back, so that files of a push under way, which no version refers to yet, stay. */
+ * A blob that is marked cannot be referred to again (sw_registry_use_blobs refuses it), so what step 2 saw stays true.
+ * A run that dies after step 2 leaves marked rows, which the next run removes first. The cutoff is `days` back, and
+ * never later than gc_grace_ms back, so that files of a push under way, which no version refers to yet, stay. */
 #include "base/memory.h"
 #include "registry/holds.h"
 #include "registry/registry_internal.h"
@@ -69,8 +70,8 @@ static sw_status adopt_one(struct sw_tx *tx, const struct sw_blob *blob, struct 
         NULL, err);
 }
 
-/* Numbers (in text) of the batch's blobs that have no row. Asked in a read transaction: most runs find none, and then no writer
- * waits. */
+/* Numbers (in text) of the batch's blobs that have no row. Asked in a read transaction: most runs find none, and then
+ * no writer waits. */
 static sw_status find_unknown(struct adoption *a, struct sw_arena *arena, struct sw_rows *ret, struct sw_error *err) {
     SW_AUTO_JSON json_t *list = json_array();
     for (size_t i = 0; i < a->count; i++) {
