@@ -294,7 +294,7 @@ static sw_status create_held(struct backup *b, json_t **ret, struct sw_error *er
     SW_TRY(sw_hold_take(b->store, b->options->clock, "backup", owner, &b->hold, err));
     sw_status status = run(b, ret, err);
     struct sw_error why;
-    sw_status dropped = sw_hold_drop(&b->hold, &why); /* else it ends by itself, in ten minutes */
+    sw_status dropped = sw_hold_drop(&b->hold, &why); /* else it ends by itself, within the hour */
     if (dropped && !status) {
         json_decref(*ret);
         status = sw_fail(err, dropped, "the backup %s is complete, but its hold on gc could not be given up: %s",

@@ -5,7 +5,7 @@
 
 #include "store/store.h"
 
-enum { SW_HOLD_MS = 10 * 60 * 1000, SW_HOLD_ID = 32 };
+enum { SW_HOLD_MS = 60 * 60 * 1000, SW_HOLD_ID = 32 };
 
 struct sw_hold {
     struct sw_store *store;

@@ -155,9 +155,9 @@ static void a_hold_keeps_everything(void **state) {
     json_t *result = NULL;
     assert_sw_fails(sw_registry_gc(world.registry, &someone, 30, false, &result, err), SW_E_CONFLICT,
                     "a backup is running (process 7)");
-    wait_s(400);
+    wait_s(2400);
     assert_sw_ok(sw_hold_renew(&hold, err));
-    wait_s(400); /* longer than it lasts without being renewed */
+    wait_s(2400); /* longer than it lasts without being renewed */
     assert_sw_fails(sw_registry_gc(world.registry, &someone, 30, false, &result, err), SW_E_CONFLICT, "a backup");
     assert_true(is_there(&file));
     assert_sw_ok(sw_hold_drop(&hold, err));
@@ -169,7 +169,7 @@ static void a_hold_of_a_dead_process_runs_out(void **state) {
     world_file("left.txt", "nobody needs this");
     wait_s(100 * DAY_S);
     assert_sw_ok(sw_hold_take(world.store, &world.clock, "backup", "process 7", &hold, err));
-    wait_s(601);
+    wait_s(3601);
     assert_int_equal(run_gc(30, false), 1);
     assert_sw_fails(sw_hold_renew(&hold, err), SW_E_CONFLICT, "run out");
 }
