@@ -24,7 +24,7 @@ SANITIZE = --buildtype=debugoptimized -Db_lundef=false -Db_sanitize
 # What the sanitizers are told: stop at the first fault.
 ASAN = ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
        UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-TSAN = TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+TSAN = TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Does swapping the live version disturb requests? A steady load while versions 1 and 2 of the model are promoted in turn.
 
-    bench/swap.py [--rounds 7] [--seconds 4] [--connections 24] [--pause 0.5] [--output FILE]
+    bench/swap.py [--rounds 7] [--seconds 4] [--connections 32] [--pause 0.5] [--output FILE]
 
 Quiet and busy rounds are interleaved; each connection waits 1 ms between its requests, so that about 20,000 requests come a
 second. In a busy round a promotion (gates included) follows every --pause seconds. Counted: failed requests (must be 0), and
@@ -42,7 +42,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--connections", type=int, default=24)
+    parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--pause", type=float, default=0.5)
     parser.add_argument("--output")
     args = parser.parse_args()

@@ -214,5 +214,3 @@ def test_kill_at_random_moments(binary, test_models, tmp_path):
     print(f"\n{KILLS} kills, {under_way} changes under way when killed, {changes} acknowledged changes, none lost ({overtaken} pushes "
           f"were sent again since gc took their files first); start until ready: median {statistics.median(starts):.3f} s, slowest {max(starts):.3f} s")
     assert changes > KILLS
-    if "SLIPWAY_SANITIZER" not in os.environ:
-        assert max(starts) < 1.0, f"slowest start {max(starts):.2f} s"
