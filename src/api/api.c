@@ -136,11 +136,9 @@ static struct sw_str error_message(struct sw_http_exchange *x) {
         if (sw_json_skip(&json)) {
             return message;
         }
-    } else if (!sw_str_is(key, "error")) {
-        return message;
-    } else if (sw_json_peek(&json) == '"') {
+    } else if (sw_str_is(key, "error") && sw_json_peek(&json) == '"') {
         return sw_json_string(&json, &message) ? (struct sw_str){0} : message;
-    } else if (sw_json_enter_object(&json)) {
+    } else if (!sw_str_is(key, "error") || sw_json_enter_object(&json)) {
         return message;
     }
     while (!sw_json_object_next(&json, &key, &more) && more) {

@@ -80,9 +80,9 @@ static void put_size(struct sw_buf *out, const struct sw_api_row *row, const jso
     SW_LIT(out, ",\"size_bytes\":");
     if (doc) {
         sw_api_put_json(out, json_object_get(doc, "size_bytes"));
-    } else if (row->managed) {
+    } else if (row && row->managed) {
         sw_api_put_u64(out, row->bytes);
-    } else if (row->model_path && stat(row->model_path, &st) == 0) {
+    } else if (row && row->model_path && stat(row->model_path, &st) == 0) {
         sw_api_put_u64(out, (uint64_t)st.st_size);
     } else {
         SW_LIT(out, "null");
