@@ -181,7 +181,7 @@ static void set_subject(struct sw_serving *serving, const char *name, bool there
     pthread_mutex_unlock(&serving->lock);
 }
 
-/* false: the repository takes no more for now. */
+/* false: the queue of the repository is full; what is left is asked for at the next step. */
 static bool follow(struct sw_serving *serving, const struct sw_served_model *model) {
     struct sw_error err;
     set_subject(serving, model->name, !model->deleted, model->live);
