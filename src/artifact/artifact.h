@@ -111,9 +111,11 @@ const char *sw_upload_path(const struct sw_upload *upload);
 /* SW_E_NOT_FOUND; SW_E_CONFLICT while it is open. */
 SW_MUST_CHECK sw_status sw_upload_delete(struct sw_artifacts *artifacts, struct sw_str id, struct sw_error *err);
 /* Deletes uploads (and S3 multipart uploads of ours) that nobody has touched for older_ms. *ret_count may be NULL. With
- * dry_run nothing is deleted, only counted. */
+ * dry_run nothing is deleted, only counted. fn (NULL: nobody) hears of each local upload. */
+typedef void sw_artifacts_swept(void *arg, const char *id, uint64_t bytes, uint64_t modified_ms);
 SW_MUST_CHECK sw_status sw_artifacts_sweep(struct sw_artifacts *artifacts, uint64_t older_ms, bool dry_run,
-                                           size_t *ret_count, uint64_t *ret_bytes, struct sw_error *err);
+                                           sw_artifacts_swept *fn, void *arg, size_t *ret_count, uint64_t *ret_bytes,
+                                           struct sw_error *err);
 
 /* ---- blobs */
 

@@ -467,6 +467,8 @@ struct sweep {
     struct sw_swept swept;
     sw_status status;
     struct sw_error *err;
+    sw_artifacts_swept *fn;
+    void *arg;
 };
 
 static void sweep_upload(struct sweep *sweep, const char *id, const struct stat *seen) {
@@ -485,6 +487,9 @@ static void sweep_upload(struct sweep *sweep, const char *id, const struct stat 
         sweep->status = status ? status : sweep->status;
         sweep->swept.count += !status;
         sweep->swept.bytes += status ? 0 : (uint64_t)st.st_size;
+        if (!status && sweep->fn) {
+            sweep->fn(sweep->arg, id, (uint64_t)st.st_size, sw_folder_mtime_ms(&st));
+        }
     }
     close(fd);
 }
@@ -515,9 +520,9 @@ static bool sweep_file(void *arg, const char *name, const char *file, const stru
     return true; /* what is not ours stays */
 }
 
-sw_status sw_artifacts_sweep(struct sw_artifacts *artifacts, uint64_t older_ms, bool dry_run, size_t *ret_count,
-                             uint64_t *ret_bytes, struct sw_error *err) {
-    struct sweep sweep = {artifacts, older_ms, dry_run, {0, 0}, SW_OK, err};
+sw_status sw_artifacts_sweep(struct sw_artifacts *artifacts, uint64_t older_ms, bool dry_run, sw_artifacts_swept *fn,
+                             void *arg, size_t *ret_count, uint64_t *ret_bytes, struct sw_error *err) {
+    struct sweep sweep = {artifacts, older_ms, dry_run, {0, 0}, SW_OK, err, fn, arg};
     SW_TRY(sw_folder_list(artifacts, "uploads", sweep_file, &sweep, err));
     SW_TRY(sweep.status);
     SW_TRY(artifacts->ops->sweep(artifacts, older_ms, dry_run, &sweep.swept, err));

@@ -259,7 +259,7 @@ static sw_status remove_parts(const struct backup *b, struct sw_error *err) {
     if (d) {
         closedir(d);
     }
-    return sw_artifacts_sweep(b->set, 0, false, NULL, NULL, err);
+    return sw_artifacts_sweep(b->set, 0, false, NULL, NULL, NULL, NULL, err);
 }
 
 static sw_status run(struct backup *b, json_t **ret, struct sw_error *err) {

@@ -51,6 +51,10 @@ static sw_status check_stop(const struct gc *gc, struct sw_error *err) {
     return atomic_load(&gc->registry->stopping) ? sw_fail(err, SW_E_UNAVAILABLE, "the server is shutting down") : SW_OK;
 }
 
+static void show_upload(void *arg, const char *id, uint64_t bytes, uint64_t modified_ms) {
+    show(arg, "upload", id, (int64_t)bytes, (int64_t)modified_ms);
+}
+
 /* ---- 1. adopt */
 
 struct adoption {
@@ -303,7 +307,8 @@ sw_status sw_registry_gc(struct sw_registry *registry, const struct sw_actor *ac
     uint64_t upload_bytes = 0;
     int64_t kept = 0, kept_bytes = 0;
     SW_TRY(run(&gc, err));
-    SW_TRY(sw_artifacts_sweep(registry->artifacts, (uint64_t)age_ms, dry_run, &uploads, &upload_bytes, err));
+    SW_TRY(sw_artifacts_sweep(registry->artifacts, (uint64_t)age_ms, dry_run, show_upload, &gc, &uploads, &upload_bytes,
+                              err));
     SW_TRY(count_kept(&gc, &kept, &kept_bytes, err));
     json_t *document = json_pack("{s:b, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:O, s:{s:I, s:I}}", "dry_run", dry_run,
                                  "days", (json_int_t)days, "blobs", "count", (json_int_t)gc.count, "bytes",

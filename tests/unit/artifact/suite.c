@@ -233,7 +233,7 @@ static void limits_of_an_upload(void **state) {
     place->options.upload_max = UINT64_MAX - 1;
     place_reopen(place);
     FAILS(sw_upload_create(place->artifacts, 1ull << 60, NULL, id, &err), SW_E_INSUFFICIENT_STORAGE);
-    OK(sw_artifacts_sweep(place->artifacts, 0, false, NULL, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 0, false, NULL, NULL, NULL, NULL, &err));
     assert_int_equal(uploads_left(place), 0);
 }
 
@@ -392,19 +392,19 @@ static void sweep_takes_what_nobody_touches(void **state) {
     write_file(name, "{}", 2); /* a crash left it */
     snprintf(name, sizeof name, "%s/uploads/other", place->store);
     write_file(name, "x", 1); /* not ours */
-    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, &count, &bytes, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, NULL, NULL, &count, &bytes, &err));
     assert_int_equal(count, 0);
     assert_int_equal(uploads_left(place), 6);
-    OK(sw_artifacts_sweep(place->artifacts, 0, true, &count, &bytes, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 0, true, NULL, NULL, &count, &bytes, &err));
     assert_true(count == 1 && bytes == 5);
     OK(sw_upload_stat(place->artifacts, sw_str_of(old_id), &info, &err));
-    OK(sw_artifacts_sweep(place->artifacts, 0, false, &count, &bytes, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 0, false, NULL, NULL, &count, &bytes, &err));
     assert_true(count == 1 && bytes == 5);
     FAILS(sw_upload_stat(place->artifacts, sw_str_of(old_id), &info, &err), SW_E_NOT_FOUND);
     OK(sw_upload_stat(place->artifacts, sw_str_of(open_id), &info, &err));
     assert_int_equal(uploads_left(place), 3);
     sw_upload_close(held);
-    OK(sw_artifacts_sweep(place->artifacts, 0, false, &count, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 0, false, NULL, NULL, &count, NULL, &err));
     assert_int_equal(count, 1);
 }
 

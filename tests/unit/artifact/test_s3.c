@@ -95,7 +95,7 @@ static void go_directly(struct place *place, struct proxy *proxy) {
 static size_t unfinished_uploads(struct place *place) {
     size_t count = 0;
     struct sw_error err = {0};
-    OK(sw_artifacts_sweep(place->artifacts, 0, true, &count, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 0, true, NULL, NULL, &count, NULL, &err));
     return count;
 }
 
@@ -171,15 +171,15 @@ static void sweep_aborts_what_nobody_finished(void **state) {
         request.key = i < 2 ? key : other;
         OK(sw_s3_do(place->artifacts, &request, &err));
     }
-    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, &count, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, NULL, NULL, &count, NULL, &err));
     assert_int_equal(count, 0);
     place->artifacts->clock = &(struct sw_clock){0};
     sw_clock_manual_init(place->artifacts->clock, (now_ms() + 2 * 3600000) * 1000000);
-    OK(sw_artifacts_sweep(place->artifacts, 3600000, true, &count, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 3600000, true, NULL, NULL, &count, NULL, &err));
     assert_int_equal(count, 2);
-    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, &count, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, NULL, NULL, &count, NULL, &err));
     assert_int_equal(count, 2);
-    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, &count, NULL, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 3600000, false, NULL, NULL, &count, NULL, &err));
     assert_int_equal(count, 0);
 }
 
@@ -455,7 +455,7 @@ static void the_next_process_goes_on_with_a_broken_download(void **state) {
     drop_cached(place, &blob.digest);
     break_off(place, &blob, 2000000);
     assert_true(file_exists(part));
-    OK(sw_artifacts_sweep(place->artifacts, 0, false, NULL, &size, &err));
+    OK(sw_artifacts_sweep(place->artifacts, 0, false, NULL, NULL, NULL, &size, &err));
     assert_true(size > 1000000);
     assert_false(file_exists(part));
 }

@@ -183,6 +183,9 @@ static void old_uploads_go(void **state) {
     wait_s(31 * DAY_S);
     assert_sw_ok(sw_registry_gc(world.registry, &someone, 30, true, &result, err));
     assert_json(json_object_get(json_object_get(result, "uploads"), "count"), "1");
+    json_t *item = json_array_get(json_object_get(result, "items"), 0);
+    assert_json(json_object_get(item, "kind"), "'upload'");
+    assert_string_equal(json_string_value(json_object_get(item, "id")), id);
     json_decref(result);
     assert_sw_ok(sw_upload_stat(world.artifacts, sw_str_of(id), &info, err));
     assert_sw_ok(sw_registry_gc(world.registry, &someone, 30, false, &result, err));
