@@ -20,7 +20,7 @@ need() {
 
 # Tracked files and new ones that git does not ignore.
 files() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do [[ -f $f ]] && echo "$f"; done; }
-c_sources() { files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'bench/*.c' 'bench/*.h'; }
+c_sources() { files 'src/*.c' 'src/*.h' 'apps/*.c' 'apps/*.h' 'tests/*.c' 'tests/*.h' 'bench/*.c' 'bench/*.h'; }
 
 # Another version of clang-format would want another layout: Debian 12 has 14.
 clang_format() {
@@ -37,7 +37,7 @@ check_tidy() {
     need clang-tidy
     [[ -f $build/compile_commands.json ]] || { echo "lint: $build is not configured: run make build" >&2; exit 3; }
     local out
-    out=$(files 'src/*.c' | xargs -r -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet \
+    out=$(files 'src/*.c' 'apps/*.c' | xargs -r -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet \
         --extra-arg=-include --extra-arg="$PWD/tools/tidy.h" 2>&1)
     local code=$?
     grep -v -e 'warnings\? generated' -e '^Suppressed ' -e '^Use -header-filter' <<<"$out" | grep . || true

@@ -309,8 +309,9 @@ static sw_status run_input_step(const struct sw_model *model, struct sw_inferenc
 
 /* The engine's outputs through the output steps; then the wanted ones by name. */
 static sw_status run_output_steps(const struct sw_model *model, struct sw_inference *inference, struct sw_tensor *items,
-                                  size_t count, struct sw_arena *arena, struct sw_error *err) {
-    struct sw_tensor_set set = {.items = items, .capacity = count};
+                                  size_t count, struct sw_step_note *notes, struct sw_arena *arena,
+                                  struct sw_error *err) {
+    struct sw_tensor_set set = {.items = items, .capacity = count, .notes = notes};
     for (size_t i = 0; i < count; i++) {
         if (items[i].dtype != SW_DTYPE_INVALID) {
             items[set.count++] = items[i];
@@ -364,7 +365,7 @@ sw_status sw_model_infer(const struct sw_model *model, struct sw_inference *infe
         inference->outputs = outputs;
         inference->output_count = count;
     } else {
-        SW_TRY(run_output_steps(model, inference, outputs, count, arena, err));
+        SW_TRY(run_output_steps(model, inference, outputs, count, set.notes, arena, err));
     }
     inference->post_ns = sw_now_ns(clock) - done;
     return SW_OK;

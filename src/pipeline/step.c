@@ -58,6 +58,26 @@ struct sw_tensor *sw_tensor_set_add(struct sw_tensor_set *set, struct sw_arena *
     return t;
 }
 
+sw_status sw_tensor_set_note(struct sw_tensor_set *set, struct sw_arena *arena, const void *key, void *value,
+                             struct sw_error *err) {
+    struct sw_step_note *note = sw_arena_alloc(arena, sizeof *note);
+    if (!note) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
+    }
+    *note = (struct sw_step_note){key, value, set->notes};
+    set->notes = note;
+    return SW_OK;
+}
+
+void *sw_tensor_set_noted(const struct sw_tensor_set *set, const void *key) {
+    for (const struct sw_step_note *note = set->notes; note; note = note->next) {
+        if (note->key == key) {
+            return note->value;
+        }
+    }
+    return NULL;
+}
+
 /* The step `tensor`: what the caller sends is what the model gets. */
 
 static sw_status tensor_create(json_t *params, const char *bundle_dir, struct sw_tensor_specs *specs,

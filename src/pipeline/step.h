@@ -12,12 +12,21 @@
 
 enum sw_step_side { SW_STEP_INPUT, SW_STEP_OUTPUT };
 
+/* What an input step leaves for the output steps of the same request, beside the model (Starlight's decoded image, from
+ * which its output step reads the message). The key is an address of the step's own. */
+struct sw_step_note {
+    const void *key;
+    void *value; /* valid until the request's arena is reset */
+    struct sw_step_note *next;
+};
+
 /* The tensors between two steps: a step reads the set it is given and replaces, adds or removes tensors. Names are
  * unique. */
 struct sw_tensor_set {
     struct sw_tensor *items;
     size_t count;
     size_t capacity;
+    struct sw_step_note *notes;
 };
 
 struct sw_step {
@@ -59,5 +68,10 @@ const struct sw_step_ops *sw_step_at(size_t index);
 struct sw_tensor *sw_tensor_set_find(struct sw_tensor_set *set, struct sw_str name);
 /* Appends; memory from the arena; the new element is zeroed. NULL: out of memory. */
 struct sw_tensor *sw_tensor_set_add(struct sw_tensor_set *set, struct sw_arena *arena);
+/* Leaves a note; memory from the arena. SW_E_UNAVAILABLE: out of memory. */
+SW_MUST_CHECK sw_status sw_tensor_set_note(struct sw_tensor_set *set, struct sw_arena *arena, const void *key,
+                                           void *value, struct sw_error *err);
+/* The newest note of this key, or NULL. */
+void *sw_tensor_set_noted(const struct sw_tensor_set *set, const void *key);
 
 #endif

@@ -17,6 +17,10 @@ CLEAN = {
     "src/tensor/tensor.h": '#include "base/str.h"\nvoid f(struct sw_str s);\n',
     "src/engine/ort/run.c": '#include "tensor/tensor.h"\n',
     "src/http/http.h": '#include "base/str.h"\nint sw_http(struct sw_str path);\n',
+    "apps/one/one.h": '#include "tensor/tensor.h"\nint sw_one(void);\n',
+    "apps/one/one.c": '#include "apps/one/one.h"\n#include "apps/one/deep/part_internal.h"\n',
+    "apps/one/deep/part_internal.h": "extern int part;\n",
+    "src/cli/apps.c": '#include "apps/one/one.h"\n',
     "src/cli/main.c": '#include "http/http.h"\n// #include "gone.h"\n/*\n#include "../gone.h"\n*/\n'
                       'const char *url = "http://x"; /* "\n#include "gone.h" */\n',
 }
@@ -32,6 +36,13 @@ FAULTS = [
     ({"src/base/str.c": '#include "../base/str.h"\n'}, 'src/base/str.c:1: "../base/str.h" is not written from src'),
     ({"src/tensor/t.c": '#include "base/gone.h"\n'}, 'src/tensor/t.c:1: "base/gone.h" is no file of src'),
     ({"src/fancy/x.c": "int x;\n"}, "src/fancy/x.c:1: folder fancy has no place in the order"),
+    ({"apps/two/two.c": '#include "apps/one/one.h"\n'},
+     'apps/two/two.c:1: two may not include "apps/one/one.h": applications do not use each other'),
+    ({"apps/two/two.c": '#include "apps/two/gone.h"\n'}, 'apps/two/two.c:1: "apps/two/gone.h" is no file of src'),
+    ({"src/http/http.c": '#include "apps/one/one.h"\n'},
+     'src/http/http.c:1: http may not include "apps/one/one.h": apps stands above it'),
+    ({"src/cli/apps.c": '#include "apps/one/deep/part_internal.h"\n'},
+     'src/cli/apps.c:1: "apps/one/deep/part_internal.h" is internal to apps'),
     ({"src/tensor/alone.h": "struct sw_x { size_t n; };\n"}, "src/tensor/alone.h:1: does not compile alone"),
 ]
 
@@ -42,7 +53,7 @@ def run(files, compiler):
             path = pathlib.Path(root, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        done = subprocess.run([sys.executable, TOOL, root, "--compile", compiler, f"-I{root}/src"],
+        done = subprocess.run([sys.executable, TOOL, root, "--compile", compiler, f"-I{root}/src", f"-I{root}"],
                               capture_output=True, text=True, check=False)
         return done.returncode, done.stdout
 
