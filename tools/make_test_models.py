@@ -195,6 +195,22 @@ def big_50mb(path):
     golden(path, ([tensor("x", "FP32", x)], [tensor("y", "FP32", y)]), tolerance=1e-3)
 
 
+@model
+def int8_extremes(path):
+    """A quantised Gemm (QDQ) whose inputs and weights all lie at the end of their range: sums of two products do not
+    fit in 16 bits, in which a runtime's fast kernels for INT8 may add them."""
+    scale, weight_scale = np.float32(1 / 255), np.full(16, 0.1 / 127, np.float32)
+    nodes = [helper.make_node("QuantizeLinear", ["x", "x_scale", "x_zero"], ["x_q"]),
+             helper.make_node("DequantizeLinear", ["x_q", "x_scale", "x_zero"], ["x_d"]),
+             helper.make_node("DequantizeLinear", ["w_q", "w_scale", "w_zero"], ["w_d"], axis=1),
+             helper.make_node("Gemm", ["x_d", "w_d"], ["y"])]
+    write(path, nodes, [value("x", "FP32", ["N", 64])], [value("y", "FP32", ["N", 16])],
+          [constant("x_scale", scale), constant("x_zero", np.uint8(0)), constant("w_scale", weight_scale),
+           constant("w_q", np.full((64, 16), 127, np.int8)), constant("w_zero", np.zeros(16, np.int8))])
+    x = np.ones((2, 64), np.float32)
+    golden(path, ([tensor("x", "FP32", x)], [tensor("y", "FP32", x @ np.full((64, 16), 0.1))]), tolerance=1e-4)
+
+
 # --- models of every shape ---
 
 @model

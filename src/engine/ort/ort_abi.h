@@ -145,6 +145,7 @@ typedef void ort_thread_join_fn(struct ort_thread *thread);
     X(122, void, ReleaseThreadingOptions, (struct ort_threading *))                                                    \
     X(123, struct ort_status *, ModelMetadataGetCustomMetadataMapKeys,                                                 \
       (const struct ort_metadata *, struct ort_allocator *, char ***, int64_t *))                                      \
+    X(130, struct ort_status *, AddSessionConfigEntry, (struct ort_options *, const char *key, const char *value))     \
     X(147, struct ort_status *, SetGlobalIntraOpNumThreads, (struct ort_threading *, int))                             \
     X(148, struct ort_status *, SetGlobalInterOpNumThreads, (struct ort_threading *, int))                             \
     X(149, struct ort_status *, SetGlobalSpinControl, (struct ort_threading *, int))                                   \
