@@ -60,7 +60,7 @@ unit: setup-build-test ## unit tests, and the check of include directions
 
 scenario: setup-build-test ## tests of the real binary, of golden numbers and of the set-up
 	$(AGAIN) build
-	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/setup tests/golden tests/scenario | tee $(BUILD)/scenario.log
+	@SLIPWAY_BIN=$(abspath $(BUILD))/slipway $(PYTEST) tests/setup tests/golden tests/corpus tests/scenario | tee $(BUILD)/scenario.log
 
 interop: setup-build-test ## tests with clients of others, as far as they are installed (PYTHON=venv/bin/python)
 	$(AGAIN) build
