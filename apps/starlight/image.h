@@ -41,22 +41,22 @@ enum sw_starlight_wanted {
 
 struct sw_starlight_image {
     enum sw_starlight_format format;
-    uint32_t width, height; /* of the canvas; of a GIF's first frame when that is what `indices` holds: see below */
-    uint32_t bit_depth;     /* bits a sample, or a palette index, as stored: 1, 2, 4, 8, 16 */
-    bool lossy;             /* the colours went through a lossy codec: JPEG, VP8 */
-    bool gray;              /* one stored sample gives all three colours */
-    bool has_alpha;         /* an alpha plane is stored (a palette with transparency does not count) */
-    bool interlaced;        /* PNG Adam7, GIF interlaced first frame, progressive JPEG */
-    uint32_t frames;        /* 1 unless animated */
+    uint32_t width, height; /* of the canvas */
+    uint32_t bit_depth; /* bits a sample, or a palette index, as stored: 1, 2, 4, 8, 16 (others: the next of them) */
+    bool lossy;         /* the colours went through a lossy codec: JPEG, VP8 */
+    bool gray;          /* one stored sample gives all three colours */
+    bool has_alpha;     /* an alpha plane is stored (a palette with transparency does not count) */
+    bool interlaced;    /* PNG Adam7, GIF interlaced first frame, progressive JPEG */
+    uint32_t frames;    /* 1 unless animated */
 
-    /* True colour and gray: [height][width][channels] bytes, row-major from (0,0), top row first (BMP too), on the heap.
+    /* True colour and gray: [raster_height][raster_width][channels] bytes, row-major from (0,0), top row first (BMP too), on the heap.
      * channels: 3 R,G,B (gray: three times the same); 4 with A. Of 16-bit samples the high byte. NULL for palette
      * images, and for lossy files unless all pixels are wanted or there is an alpha plane (then RGBA). */
     uint8_t *pixels;
     uint32_t channels;
 
     /* Palette images: [raster_height][raster_width] indices in display order (interlacing undone), on the heap; NULL
-     * otherwise. Of a GIF the first frame's own raster, which may be smaller than the canvas. */
+     * otherwise. Of an animation (GIF, WebP) the raster is the first frame's own, which may be smaller than the canvas. */
     uint8_t *indices;
     uint32_t raster_width, raster_height; /* of pixels or indices, whichever there is; 0 when neither */
     uint32_t palette_count;               /* entries stored: 0 to 256; an index may be beyond it (then black) */
@@ -64,25 +64,32 @@ struct sw_starlight_image {
 
     /* Metadata; borrowed from the encoded bytes (or, after inflating or joining, owned through `owned`). data NULL: the
      * file has none. */
-    struct sw_str
-        user_comment; /* EXIF UserComment (0x9286, in the Exif IFD or in IFD0), 8-byte character code included */
+    struct sw_str user_comment; /* EXIF UserComment (0x9286, in the Exif IFD or in IFD0), 8-byte character code
+                                   included; of several the first that is not blank */
     bool exif_little_endian;
-    struct sw_str trailing; /* bytes after the end of the image: JPEG after the last EOI of the image proper (an EOI
-                                   inside a trailing picture does not move it), PNG 8 bytes after the IEND tag began, GIF
-                                   after the trailer, WebP past the RIFF size (padded to even), BMP past its size field */
+    struct sw_str trailing; /* bytes after the end of the image: PNG 8 bytes after the IEND tag began, GIF after the
+                               trailer, WebP past the RIFF size (padded to even), BMP past its size field (past its pixels
+                               when that field is 0 or too small), JPEG after EOI; whole JPEG pictures that follow there
+                               (previews) and zeros between them are passed over. data NULL: nothing */
     uint64_t exif_bytes, xmp_bytes, icc_bytes, comment_bytes; /* sizes; 0: none. comment: JPEG COM, PNG tEXt/zTXt/iTXt,
                                                                  GIF comment extensions */
     uint32_t exif_entries;                                    /* IFD entries read, all IFDs */
     uint32_t chunks;                                          /* chunks, segments or blocks of the container */
-    void *owned;
+    void *owned; /* memory lent out above, and this image's part of the budget below */
 };
 
-/* SW_E_UNSUPPORTED_MEDIA: none of the five formats (an empty body too). SW_E_TOO_LARGE: over encoded_max or pixels_max.
- * SW_E_UNPROCESSABLE: anything else wrong with the file; the message names the format and the reason. Broken EXIF is not
+/* SW_E_UNSUPPORTED_MEDIA: none of the five formats (an empty body too). SW_E_TOO_LARGE: over encoded_max or pixels_max, or
+ * more than the whole memory budget. SW_E_UNAVAILABLE: the budget is in use, or memory is short. SW_E_UNPROCESSABLE: anything else wrong with the file; the message names the format and the reason. Broken EXIF is not
  * a fault of the image: it counts as none. On success *ret is the caller's to deinit; on failure untouched. */
 SW_MUST_CHECK sw_status sw_starlight_decode(struct sw_str encoded, const struct sw_starlight_limits *limits,
                                             enum sw_starlight_wanted wanted, struct sw_starlight_image *ret,
                                             struct sw_error *err);
 void sw_starlight_image_deinit(struct sw_starlight_image *image);
+
+/* Memory of decoded images and of decoders at work, in bytes, is counted for the whole process: what would go over the
+ * budget (1 GiB unless set) is refused before it is allocated, so that many large images at once cannot add up. Any
+ * thread, any time; a lower budget counts for what comes. */
+void sw_starlight_memory_budget(uint64_t bytes);
+uint64_t sw_starlight_memory_used(void);
 
 #endif

@@ -1,24 +1,10 @@
 /* JPEG through libjpeg(-turbo): gray, YCbCr, RGB, CMYK and YCCK (turned to RGB), baseline and progressive.
  *
- * libjpeg reports errors by a callback that must not return: it jumps back with longjmp. Everything that must survive
- * the jump lives in struct decoder, which belongs to the function that calls the one with setjmp, so no variable of a
- * jumped-over frame is read afterwards. Warnings that mean missing or damaged picture data count as errors, which also
- * stops files that promise many pixels and bring none. */
-#include <setjmp.h>
-#include <stdio.h>
-
-#include <jpeglib.h>
-
+ * Errors jump: see image_jpeg.h. What must survive the jump lives in struct decoder, which belongs to the function that
+ * calls the one with setjmp. Warnings count as errors, which also stops files that promise many pixels and bring none. */
 #include "base/memory.h"
 #include "pipeline/image.h"
-
-/* The message codes alone: the header's macros use functions that are banned here (see the header on re-inclusion). */
-#define JERROR_H
-#define JMESSAGE(code, string) code,
-enum {
-#include <jerror.h>
-    MESSAGE_CODES
-};
+#include "pipeline/image_jpeg.h"
 
 enum {
     MEMORY_BASE = 32 << 20, /* of libjpeg, and as much a pixel: */
@@ -31,52 +17,12 @@ enum {
 
 struct decoder {
     struct jpeg_decompress_struct jpeg;
-    struct jpeg_error_mgr errors;
-    struct jpeg_progress_mgr progress;
-    jmp_buf jump;
+    struct sw_jpeg_guard guard;
     const struct sw_image_limits *limits;
     struct sw_image *image;
     uint8_t *row; /* CMYK only */
-    int scans_max;
     int orientation;
-    bool out_of_memory;
-    char reason[JMSG_LENGTH_MAX];
 };
-
-static struct decoder *decoder_of(j_common_ptr jpeg) {
-    return jpeg->client_data;
-}
-
-SW_NORETURN static void on_error(j_common_ptr jpeg) {
-    struct decoder *d = decoder_of(jpeg);
-    int code = jpeg->err->msg_code;
-    d->out_of_memory = code == JERR_OUT_OF_MEMORY;
-    jpeg->err->format_message(jpeg, d->reason);
-    longjmp(d->jump, 1);
-}
-
-SW_NORETURN static void raise_error(struct decoder *d, int code) {
-    d->errors.msg_code = code;
-    on_error((j_common_ptr)&d->jpeg);
-}
-
-static void on_message(j_common_ptr jpeg, int level) {
-    int code = jpeg->err->msg_code;
-    if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM && code != JWRN_JFIF_MAJOR) {
-        on_error(jpeg);
-    }
-}
-
-static void on_progress(j_common_ptr jpeg) {
-    struct decoder *d = decoder_of(jpeg);
-    if (d->jpeg.input_scan_number > d->scans_max) {
-        snprintf(d->reason, sizeof d->reason, "more than %d scans", d->scans_max);
-        longjmp(d->jump, 1);
-    }
-}
-
-static void no_output(j_common_ptr jpeg) {
-}
 
 static uint32_t read_uint(const uint8_t *p, size_t n, bool little) {
     uint32_t v = 0;
@@ -146,16 +92,6 @@ static sw_status orient(struct sw_image *image, int orientation, struct sw_error
     return SW_OK;
 }
 
-/* One row of CMYK to RGB. Adobe's files store the inks inverted. */
-static void cmyk_to_rgb(const uint8_t *in, uint8_t *out, uint32_t width, bool inverted) {
-    for (uint32_t x = 0; x < width; x++, in += 4, out += 3) {
-        uint32_t k = inverted ? in[3] : 255u - in[3];
-        for (int i = 0; i < 3; i++) {
-            out[i] = (uint8_t)(((inverted ? in[i] : 255u - in[i]) * k + 127) / 255);
-        }
-    }
-}
-
 static void read_rows(struct decoder *d) {
     struct sw_image *image = d->image;
     size_t stride = (size_t)image->width * image->channels;
@@ -163,10 +99,10 @@ static void read_rows(struct decoder *d) {
         uint8_t *out = image->pixels + d->jpeg.output_scanline * stride;
         JSAMPROW row = d->row ? d->row : out;
         if (jpeg_read_scanlines(&d->jpeg, &row, 1) != 1) {
-            raise_error(d, JERR_INPUT_EMPTY);
+            sw_jpeg_fail(&d->jpeg, "it is truncated", false);
         }
         if (d->row) {
-            cmyk_to_rgb(d->row, out, image->width, d->jpeg.saw_Adobe_marker);
+            sw_jpeg_cmyk_to_rgb(d->row, out, image->width, d->jpeg.saw_Adobe_marker);
         }
     }
 }
@@ -181,28 +117,27 @@ static void choose_color(struct decoder *d, uint32_t *ret_channels) {
         break;
     case JCS_CMYK:
     case JCS_YCCK: jpeg->out_color_space = JCS_CMYK; break;
-    case JCS_UNKNOWN: raise_error(d, JERR_CONVERSION_NOTIMPL); break;
+    case JCS_UNKNOWN: sw_jpeg_fail(jpeg, "its colour space is unknown", false);
     default: jpeg->out_color_space = JCS_RGB; break;
     }
 }
 
 /* Everything that libjpeg may jump out of. */
 static sw_status decode(struct decoder *d, struct sw_str encoded, struct sw_error *err) {
-    if (setjmp(d->jump)) {
-        return sw_fail(err, d->out_of_memory ? SW_E_UNAVAILABLE : SW_E_UNPROCESSABLE, "JPEG cannot be decoded: %s",
-                       d->reason);
+    if (setjmp(d->guard.jump)) {
+        return sw_fail(err, d->guard.out_of_memory ? SW_E_UNAVAILABLE : SW_E_UNPROCESSABLE,
+                       "JPEG cannot be decoded: %s", d->guard.reason);
     }
     struct jpeg_decompress_struct *jpeg = &d->jpeg;
     uint32_t channels;
     jpeg_create_decompress(jpeg);
-    jpeg->client_data = d;
-    jpeg->progress = &d->progress;
+    sw_jpeg_guard_watch(&d->guard, jpeg);
     jpeg_mem_src(jpeg, (const unsigned char *)encoded.data, encoded.len);
     if (d->limits->exif_orientation) {
         jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
     }
     if (jpeg_read_header(jpeg, TRUE) != JPEG_HEADER_OK) {
-        raise_error(d, JERR_NO_IMAGE);
+        sw_jpeg_fail(jpeg, "it holds no image", false);
     }
     choose_color(d, &channels);
     d->orientation = find_orientation(jpeg); /* finishing frees the markers */
@@ -210,9 +145,9 @@ static sw_status decode(struct decoder *d, struct sw_str encoded, struct sw_erro
     size_t pixels = (size_t)jpeg->image_width * jpeg->image_height;
     jpeg->mem->max_memory_to_use = (long)(MEMORY_BASE + MEMORY_PER_PIXEL * pixels);
     size_t scans = SCAN_PIXELS / pixels;
-    d->scans_max = scans < SCANS_MIN ? SCANS_MIN : scans > SCANS_MAX ? SCANS_MAX : (int)scans;
+    d->guard.scans_max = scans < SCANS_MIN ? SCANS_MIN : scans > SCANS_MAX ? SCANS_MAX : (int)scans;
     if (jpeg->out_color_space == JCS_CMYK && !(d->row = sw_malloc((size_t)jpeg->image_width * 4))) {
-        raise_error(d, JERR_OUT_OF_MEMORY);
+        sw_jpeg_fail(jpeg, "out of memory", true);
     }
     jpeg_start_decompress(jpeg);
     read_rows(d);
@@ -222,13 +157,8 @@ static sw_status decode(struct decoder *d, struct sw_str encoded, struct sw_erro
 
 sw_status sw_image_decode_jpeg(struct sw_str encoded, const struct sw_image_limits *limits, struct sw_image *image,
                                struct sw_error *err) {
-    struct decoder d = {.limits = limits, .image = image, .scans_max = SCANS_MAX};
-    d.jpeg.err = jpeg_std_error(&d.errors);
-    d.jpeg.client_data = &d;
-    d.errors.error_exit = on_error;
-    d.errors.emit_message = on_message;
-    d.errors.output_message = no_output;
-    d.progress.progress_monitor = on_progress;
+    struct decoder d = {.limits = limits, .image = image};
+    sw_jpeg_guard_init(&d.guard, &d.jpeg, SCANS_MAX);
     sw_status status = decode(&d, encoded, err);
     jpeg_destroy_decompress(&d.jpeg);
     sw_free(d.row);
