@@ -18,8 +18,9 @@ import re
 import subprocess
 import sys
 
-# Dependencies point to the left. As in the design, but registry stands after pipeline, whose bundles and models its gates use.
-ORDER = ["base", "tensor", "engine", "graph", "store", "artifact", "sched", "pipeline", "registry", "rollout", "stats",
+# Dependencies point to the left. As in the design, but registry stands after pipeline, whose bundles and models its gates
+# use, and stats, which is pure functions, after base.
+ORDER = ["base", "stats", "tensor", "engine", "graph", "store", "artifact", "sched", "pipeline", "registry", "rollout",
          "observe", "auth", "http", "api", "search", "learn", "train", "apps", "cli"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]*)"')
 COMMENT_OR_STRING = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
