@@ -7,9 +7,9 @@
 enum { STEPS_MAX = 64 };
 
 static const struct sw_step_ops *table[STEPS_MAX] = {
-    &sw_step_tensor, &sw_step_image, &sw_step_softmax, &sw_step_labels, &sw_step_threshold,
+    &sw_step_tensor, &sw_step_image, &sw_step_softmax, &sw_step_calibrate, &sw_step_labels, &sw_step_threshold,
 };
-static size_t table_count = 5;
+static size_t table_count = 6;
 
 const struct sw_step_ops *sw_step_at(size_t index) {
     return index < table_count ? table[index] : NULL;

@@ -7,6 +7,7 @@
 extern const struct sw_step_ops sw_step_tensor;
 extern const struct sw_step_ops sw_step_image;
 extern const struct sw_step_ops sw_step_softmax;
+extern const struct sw_step_ops sw_step_calibrate;
 extern const struct sw_step_ops sw_step_labels;
 extern const struct sw_step_ops sw_step_threshold;
 

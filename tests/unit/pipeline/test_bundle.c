@@ -59,7 +59,7 @@ static void bad_texts(void **state) {
         {"input: { kind: video }", "input.kind: no such step \"video\"; known: tensor, image"},
         {"input: { kind: 3 }", "input.kind: must be a string"},
         {"output: 3", "output: must be a mapping or a list"},
-        {"output: { calibrate: x }", "output.calibrate: no such step; known: softmax, labels, threshold"},
+        {"output: { polish: x }", "output.polish: no such step; known: softmax, calibrate, labels, threshold"},
         {"output: { allow_nonfinite: 1 }", "output.allow_nonfinite: must be true or false"},
         {"output: [ softmax ]", "output: item 1 must be a mapping of one step"},
         {"output: [ { softmax: true, labels: [a] } ]", "output: item 1"},

@@ -237,7 +237,7 @@ static void steps_without_work(void **state) {
         assert_ptr_equal(sw_step_find(ops->side, sw_str_of(ops->name)), ops);
         assert_non_null(ops->summary);
     }
-    assert_int_equal(n, 5);
+    assert_int_equal(n, 6);
 }
 
 static void leaving_out_the_tensor(void **state) {
