@@ -25,8 +25,9 @@ struct sw_api_options {
     struct sw_registry *registry; /* borrowed until sw_api_destroy; NULL: its routes answer 503 */
     const char *registry_reason;  /* borrowed: why there is none, for these answers; may be NULL */
     struct sw_executor
-        *control; /* borrowed until the server is destroyed: where quick registry calls, which block, run.
+        *control;        /* borrowed until the server is destroyed: where quick registry calls, which block, run.
                                      Needed with a registry */
+    const char *openapi; /* borrowed until sw_api_destroy: /openapi.json; NULL: that of the API's own routes */
 };
 
 SW_MUST_CHECK sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **ret, struct sw_error *err);
@@ -52,6 +53,7 @@ void sw_api_on_done(void *api, struct sw_http_exchange *x, uint64_t duration_ns)
 /* Generated from spec/routes.toml. */
 extern const struct sw_route sw_api_routes[];
 extern const size_t sw_api_route_count;
-extern const char sw_api_openapi_json[]; /* the document, NUL-terminated */
+extern const char sw_api_openapi_json[];      /* the document of these routes, NUL-terminated */
+extern const size_t sw_api_openapi_paths_end; /* bytes before the brace that ends its paths: more paths go there */
 
 #endif

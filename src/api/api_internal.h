@@ -1,5 +1,5 @@
-/* What the files of api share: the state of the API, statistics of a model, one inference from body to answer, answers
- * in JSON, and rows of the repository. */
+/* What the files of api share beside what applications may use too (call.h, reply.h, mount.h): the state of the API,
+ * statistics of a model, and rows of the repository. */
 #ifndef SW_API_API_INTERNAL_H
 #define SW_API_API_INTERNAL_H
 
@@ -9,14 +9,14 @@
 #include <stdatomic.h>
 
 #include "api/api.h"
+#include "api/call.h"
+#include "api/mount.h"
+#include "api/reply.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
 #include "spec/routes.h"
 #include "tensor/oip_tensor.h"
-
-#define SW_API_JSON "application/json"
-#define SW_API_BINARY "application/octet-stream"
 
 struct sw_api_model;
 
@@ -89,65 +89,6 @@ void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const s
                              uint64_t duration_ns);
 /* Appends the model_stats object of the statistics extension. */
 void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out);
-
-/* ---- call.c: one inference, from the body to the answer */
-
-struct sw_api_call;
-
-/* A protocol. Both functions run on an I/O thread or a worker; the arena is x->arena. */
-struct sw_api_codec {
-    size_t call_size; /* of the protocol's struct, which begins with struct sw_api_call */
-    /* Body to call->runs. */
-    sw_status (*parse)(struct sw_api_call *call, struct sw_error *err);
-    /* Outputs of the runs to the answer, status 200 included. */
-    sw_status (*encode)(struct sw_api_call *call, struct sw_error *err);
-};
-
-struct sw_api_call {
-    struct sw_http_exchange *x;
-    struct sw_api *api;
-    const struct sw_api_codec *codec;
-    struct sw_model *model; /* a reference, dropped when the arena is reset */
-    struct sw_api_model *stats;
-    struct sw_inference *runs;
-    size_t run_count;
-    bool parsed;
-    uint64_t start_ns;
-    uint64_t submitted_ns;
-    uint64_t parse_ns, queue_ns;
-};
-
-/* Acquires the model that the path names (parameter 0, and 1 when the route has a version), then parses, runs and
- * answers, here or on a worker. */
-enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec);
-
-enum sw_api_body { SW_API_BODY_JSON, SW_API_BODY_STEP };
-/* What the Content-Type says the body is: JSON, or one element for the model's input step; SW_E_UNSUPPORTED_MEDIA. */
-SW_MUST_CHECK sw_status sw_api_body_kind(const struct sw_api_call *call, enum sw_api_body *ret, struct sw_error *err);
-/* The only input that must be given; NULL when there are several or none. */
-const struct sw_tensor_spec *sw_api_only_input(const struct sw_model *model);
-/* One run with one BYTES tensor, the body its only element. */
-SW_MUST_CHECK sw_status sw_api_body_as_element(struct sw_api_call *call, struct sw_error *err);
-/* One run of `count` inputs. */
-SW_MUST_CHECK sw_status sw_api_one_run(struct sw_api_call *call, struct sw_tensor *inputs, size_t count,
-                                       struct sw_error *err);
-
-/* ---- reply.c: answers in JSON */
-
-enum { SW_API_ANSWER_MAX = 1 << 30 }; /* bytes of one JSON answer */
-
-sw_status sw_api_no_memory(struct sw_error *err);
-void sw_api_buf(struct sw_http_exchange *x, struct sw_buf *out);
-/* Sends a JSON answer; 503 when memory ran out while it was written. */
-enum sw_http_result sw_api_reply(struct sw_http_exchange *x, int status, const struct sw_buf *out);
-enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct sw_error *err);
-/* `"key":` and a JSON string; key is a literal of ours. */
-void sw_api_put_string(struct sw_buf *out, const char *key, const char *value);
-/* A JSON array of the dimensions; negative ones as they are. */
-void sw_api_put_shape(struct sw_buf *out, const int64_t *shape, size_t rank);
-void sw_api_put_u64(struct sw_buf *out, uint64_t value);
-/* A document; numbers as short as they can be. Depth is bounded by jansson's parser and by what we build. */
-void sw_api_put_json(struct sw_buf *out, const json_t *json);
 
 /* ---- rows.c: the repository, copied into the arena so that no lock is held while an answer is written */
 

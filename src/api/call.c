@@ -1,9 +1,12 @@
 /* One inference, from the body to the answer: the way of a request through every protocol that runs models.
  *
- * sw_api_call_start (I/O thread) acquires the model and then decides twice where the work happens. A long JSON body
- * goes to the executor unparsed; any other body is parsed at once, and then runs right here when the model is known to
- * be quick for that many rows, else on the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is
- * encoded where the model ran.
+ * sw_api_call_run (I/O thread) decides twice where the work happens. A long JSON body goes to the executor unparsed; any
+ * other body is parsed at once, and then runs right here when the model is known to be quick for that many rows, else on
+ * the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is encoded where the model ran.
+ *
+ * Holds: parse itself is one, and what it has begun elsewhere are others. Whoever gives up the last one goes on with the
+ * runs: the thread that parsed, as if nothing had been held, or the one that releases, by way of the executor. So the
+ * call is never touched by a thread that has given up its hold.
  *
  * The call lives in the exchange's arena. The model's reference is dropped when the arena is reset, after the runtime's
  * own output buffers (clean-ups run newest first), because parts of the answer may lie in them. */
@@ -14,12 +17,6 @@ enum { PARSE_INLINE_MAX = 128 << 10 }; /* bytes of JSON that an I/O thread parse
 static void release_model(void *arg) {
     struct sw_api_call *call = arg;
     sw_repository_release(call->api->repository, call->model);
-}
-
-static enum sw_http_result reply_no_memory(struct sw_http_exchange *x) {
-    struct sw_error err;
-    sw_api_no_memory(&err);
-    return sw_api_reply_error(x, &err);
 }
 
 /* ---- run and count */
@@ -77,7 +74,11 @@ static void count(struct sw_api_call *call, sw_status status) {
 
 static void answer_failure(struct sw_api_call *call, const struct sw_error *err) {
     count(call, err->code);
-    sw_api_reply_error(call->x, err);
+    if (call->codec->fail) {
+        call->codec->fail(call, err);
+    } else {
+        sw_api_reply_error(call->x, err);
+    }
 }
 
 static sw_status run_all(struct sw_api_call *call, struct sw_error *err) {
@@ -96,16 +97,37 @@ static void run_and_answer(struct sw_api_call *call) {
     count(call, SW_OK);
 }
 
-static bool parse(struct sw_api_call *call) {
-    struct sw_error err;
-    if (call->codec->parse(call, &err)) {
-        answer_failure(call, &err);
-        return false;
+enum parsed { PARSED, PARSE_FAILED, PARSE_HELD };
+
+/* All holds are released. */
+static enum parsed complete(struct sw_api_call *call) {
+    if (call->held_error) {
+        answer_failure(call, call->held_error);
+        return PARSE_FAILED;
     }
     SW_ASSERT(call->run_count > 0);
     call->parse_ns = sw_now_ns(call->api->options.clock) - call->start_ns - call->queue_ns;
     call->parsed = true;
-    return true;
+    return PARSED;
+}
+
+/* Acquire and release: what the other parts wrote into the call is seen by the one that goes on with it. */
+static bool give_up_hold(struct sw_api_call *call) {
+    int before = atomic_fetch_sub_explicit(&call->holds, 1, memory_order_acq_rel);
+    SW_ASSERT(before > 0);
+    return before == 1;
+}
+
+/* After PARSE_HELD the call belongs to others. */
+static enum parsed parse(struct sw_api_call *call) {
+    struct sw_error err;
+    atomic_store_explicit(&call->holds, 1, memory_order_relaxed);
+    if (call->codec->parse(call, &err)) {
+        SW_ASSERT(atomic_load_explicit(&call->holds, memory_order_relaxed) == 1); /* fails before it holds */
+        answer_failure(call, &err);
+        return PARSE_FAILED;
+    }
+    return give_up_hold(call) ? complete(call) : PARSE_HELD;
 }
 
 /* ---- placement */
@@ -113,7 +135,11 @@ static bool parse(struct sw_api_call *call) {
 static void work(void *arg) { /* a worker */
     struct sw_api_call *call = arg;
     call->queue_ns = sw_now_ns(call->api->options.clock) - call->submitted_ns;
-    if (call->parsed || parse(call)) {
+    enum parsed parsed = call->parsed ? PARSED : parse(call);
+    if (parsed == PARSE_HELD) {
+        return;
+    }
+    if (parsed == PARSED) {
         run_and_answer(call);
     }
     sw_http_finish(call->x); /* the call is gone from here on */
@@ -129,37 +155,63 @@ static enum sw_http_result submit(struct sw_api_call *call) {
     return SW_HTTP_ASYNC;
 }
 
+void sw_api_call_hold(struct sw_api_call *call) {
+    atomic_fetch_add_explicit(&call->holds, 1, memory_order_relaxed);
+}
+
+void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err) {
+    if (err) {
+        static const struct sw_error unknown = {.code = SW_E_UNAVAILABLE, .message = "no memory left for this request"};
+        struct sw_error *copy = sw_arena_alloc(&call->x->arena, sizeof *copy);
+        if (copy) {
+            *copy = *err;
+        }
+        call->held_error = copy ? copy : &unknown;
+    }
+    if (!give_up_hold(call)) {
+        return;
+    }
+    if (complete(call) == PARSE_FAILED || submit(call) == SW_HTTP_DONE) {
+        sw_http_finish(call->x);
+    }
+}
+
 static size_t json_length(const struct sw_http_exchange *x) {
     return x->binary_header_length < x->body.len ? x->binary_header_length : x->body.len;
 }
 
-enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec) {
+sw_status sw_api_call_create(struct sw_http_exchange *x, const struct sw_api_codec *codec, struct sw_str name,
+                             struct sw_str version, struct sw_api_call **ret, struct sw_error *err) {
     struct sw_api *api = sw_api_of(x);
-    struct sw_error err;
     struct sw_api_call *call = sw_arena_calloc(&x->arena, 1, codec->call_size);
     if (!call) {
-        return reply_no_memory(x);
+        return sw_api_no_memory(err);
     }
     call->x = x;
     call->api = api;
     call->codec = codec;
     call->start_ns = sw_now_ns(api->options.clock);
-    if (sw_repository_acquire(api->repository, x->params[0], x->params[1], &call->model, &err)) {
-        return sw_api_reply_error(x, &err);
-    }
+    SW_TRY(sw_repository_acquire(api->repository, name, version, &call->model, err));
     if (!sw_arena_defer(&x->arena, release_model, call)) {
         release_model(call);
-        return reply_no_memory(x);
+        return sw_api_no_memory(err);
     }
     call->stats = call->model->attachment;
     SW_ASSERT(call->stats); /* sw_api_on_ready runs before a model is published */
     x->owner = call->stats;
     sw_http_add_header(x, "X-Model-Version", call->stats->version_text);
-    if (json_length(x) > PARSE_INLINE_MAX) {
+    *ret = call;
+    return SW_OK;
+}
+
+enum sw_http_result sw_api_call_run(struct sw_api_call *call) {
+    if (json_length(call->x) > PARSE_INLINE_MAX) {
         return submit(call);
     }
-    if (!parse(call)) {
-        return SW_HTTP_DONE;
+    switch (parse(call)) {
+    case PARSE_FAILED: return SW_HTTP_DONE;
+    case PARSE_HELD: return SW_HTTP_ASYNC;
+    case PARSED: break;
     }
     if (!runs_inline(call)) {
         return submit(call);
@@ -168,17 +220,30 @@ enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct s
     return SW_HTTP_DONE;
 }
 
+enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec) {
+    struct sw_api_call *call;
+    struct sw_error err;
+    if (sw_api_call_create(x, codec, x->params[0], x->params[1], &call, &err)) {
+        return sw_api_reply_error(x, &err);
+    }
+    return sw_api_call_run(call);
+}
+
 /* ---- bodies */
 
-static bool is_json(struct sw_str media) {
+bool sw_api_is_json(struct sw_str media) {
     return sw_str_ieq(media, SW_STR("application/json")) || sw_str_ends(media, SW_STR("+json"));
 }
 
-sw_status sw_api_body_kind(const struct sw_api_call *call, enum sw_api_body *ret, struct sw_error *err) {
+struct sw_str sw_api_media_type(struct sw_http_exchange *x) {
     struct sw_str media;
-    (void)sw_str_split(sw_http_header(call->x, "Content-Type"), ';', &media);
-    media = sw_str_trim(media);
-    if (media.len == 0 || is_json(media)) {
+    (void)sw_str_split(sw_http_header(x, "Content-Type"), ';', &media);
+    return sw_str_trim(media);
+}
+
+sw_status sw_api_body_kind(const struct sw_api_call *call, enum sw_api_body *ret, struct sw_error *err) {
+    struct sw_str media = sw_api_media_type(call->x);
+    if (media.len == 0 || sw_api_is_json(media)) {
         *ret = SW_API_BODY_JSON;
         return SW_OK;
     }
@@ -216,11 +281,15 @@ sw_status sw_api_one_run(struct sw_api_call *call, struct sw_tensor *inputs, siz
 }
 
 sw_status sw_api_body_as_element(struct sw_api_call *call, struct sw_error *err) {
+    return sw_api_one_element(call, call->x->body, err);
+}
+
+sw_status sw_api_one_element(struct sw_api_call *call, struct sw_str element, struct sw_error *err) {
     const struct sw_tensor_spec *spec = sw_api_only_input(call->model);
     if (!spec || spec->dtype != SW_DTYPE_BYTES) {
         return sw_fail(err, SW_E_UNSUPPORTED_MEDIA, "the model does not have one BYTES input that a body could be");
     }
-    if (call->x->body.len == 0) {
+    if (element.len == 0) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "the body is empty");
     }
     int64_t shape[SW_RANK_MAX];
@@ -236,6 +305,6 @@ sw_status sw_api_body_as_element(struct sw_api_call *call, struct sw_error *err)
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "input '%s' takes %zu elements, a body is one", spec->name,
                        t->count);
     }
-    *(struct sw_str *)t->data = call->x->body;
+    *(struct sw_str *)t->data = element;
     return sw_api_one_run(call, t, 1, err);
 }

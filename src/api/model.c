@@ -68,7 +68,7 @@ static void make_answer_head(struct sw_api_model *m) {
 struct sw_api_model *sw_api_model_create(struct sw_api *api, const char *name, int64_t version) {
     struct sw_api_model *m = SW_NEW(struct sw_api_model);
     m->name = sw_xstrdup(name ? name : "");
-    m->rows = sw_xcalloc(sw_api_route_count + 1, sizeof *m->rows);
+    m->rows = sw_xcalloc(SW_ROUTE_INDEX_COUNT + 1, sizeof *m->rows);
     if (name) {
         snprintf(m->version_text, sizeof m->version_text, "%lld", (long long)version);
         m->shards = sw_aligned_alloc(SW_CACHE_LINE, SHARDS * sizeof *m->shards);
@@ -84,7 +84,7 @@ void sw_api_model_destroy(struct sw_api_model *m) {
     if (!m) {
         return;
     }
-    for (size_t i = 0; i <= sw_api_route_count; i++) {
+    for (size_t i = 0; i <= SW_ROUTE_INDEX_COUNT; i++) {
         sw_free(atomic_load(&m->rows[i]));
     }
     sw_free((void *)m->rows);
@@ -192,7 +192,7 @@ static struct sw_api_routes_row *find_row(struct sw_api_model *m, size_t index) 
 
 void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const struct sw_http_exchange *x,
                              uint64_t duration_ns) {
-    size_t index = x->route ? x->route->index : sw_api_route_count;
+    size_t index = x->route ? x->route->index : SW_ROUTE_INDEX_COUNT;
     const char *route = x->route ? x->route->path : "none";
     const char *method = x->method < SW_HTTP_OTHER ? sw_http_method_name(x->method) : "other";
     struct sw_api_routes_row *row = find_row(m, index);

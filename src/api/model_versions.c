@@ -1,11 +1,11 @@
-/* GET /models/versions and POST /models/rollback: the versions of served models in one answer, and one step back.
+/* GET /models/versions and POST /models/rollback: the versions of served models in one answer, and one step back. In an
+ * application's routes: those of its model.
  *
  * What is loaded comes from memory. Of models that the registry manages, its facts about each version and its history
  * are added; when it cannot be read the answer is made without them and says so. */
 #include <sys/stat.h>
 
 #include "api/registry_common.h"
-#include "tensor/number.h"
 
 enum { HISTORY_SHOWN = 20, VERSIONS_SHOWN = 100, MODELS_ASKED_MAX = 100 };
 
@@ -67,12 +67,7 @@ static void drop_facts(struct facts *facts) {
 
 static void put_number(struct sw_buf *out, const char *key, double value) {
     sw_buf_printf(out, ",\"%s\":", key);
-    if (isfinite(value)) {
-        char text[SW_NUMBER_MAX];
-        sw_buf_append(out, text, (size_t)(sw_format_double(text, value) - text));
-    } else {
-        SW_LIT(out, "null");
-    }
+    sw_api_put_double(out, value);
 }
 
 static void put_size(struct sw_buf *out, const struct sw_api_row *row, const json_t *doc) {
@@ -205,7 +200,7 @@ static sw_status check_in_registry(struct answer *a, struct sw_str only, const c
 }
 
 static sw_status answer_versions(struct sw_http_exchange *x, struct sw_registry *registry, struct sw_error *err) {
-    struct sw_str only = sw_http_query(x, "model");
+    struct sw_str scope = sw_api_scope(x), only = scope.data ? scope : sw_http_query(x, "model");
     struct answer a = {.x = x, .registry = registry};
     struct sw_api_row *rows = NULL;
     struct group unserved = {0};
@@ -247,6 +242,13 @@ static sw_status read_rollback(struct sw_http_exchange *x, struct rollback_reque
         {.name = "reason", .kind = SW_MEMBER_TEXT, .ret = &r->reason, .max = SW_API_REASON_MAX},
     };
     SW_TRY(sw_api_read(x, true, fields, SW_COUNTOF(fields), err));
+    struct sw_str scope = sw_api_scope(x);
+    if (model && scope.data && !sw_str_is(scope, model)) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT, "model: here it can only be '" SW_STR_FMT "'", SW_STR_ARG(scope));
+    }
+    if (!model && scope.data) {
+        model = scope.data;
+    }
     return model ? sw_api_model_name(x, sw_str_of(model), &r->model, err) : SW_OK;
 }
 

@@ -26,7 +26,8 @@ enum sw_http_result sw_api_version(struct sw_http_exchange *x) {
 }
 
 enum sw_http_result sw_api_openapi(struct sw_http_exchange *x) {
-    sw_http_reply(x, 200, SW_API_JSON, sw_str_of(sw_api_openapi_json));
+    const char *document = sw_api_of(x)->options.openapi;
+    sw_http_reply(x, 200, SW_API_JSON, sw_str_of(document ? document : sw_api_openapi_json));
     return SW_HTTP_DONE;
 }
 
@@ -110,17 +111,26 @@ static void put_health_rows(struct sw_buf *out, const struct sw_api_row *rows, s
     }
 }
 
+static bool has_live(const struct sw_api_row *rows, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].live && rows[i].state == SW_MODEL_READY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum sw_http_result sw_api_health(struct sw_http_exchange *x) {
     struct sw_api *api = sw_api_of(x);
     struct sw_api_row *rows;
     size_t count;
     struct sw_error err;
     const char *reason;
-    if (sw_api_rows(api, &x->arena, (struct sw_str){0}, &rows, &count, &err)) {
+    if (sw_api_rows(api, &x->arena, sw_api_scope(x), &rows, &count, &err)) {
         return sw_api_reply_error(x, &err);
     }
     bool draining = atomic_load(&api->draining);
-    bool ready = sw_api_is_ready(api, &x->arena, &reason);
+    bool ready = sw_api_is_ready(api, &x->arena, &reason) && (!sw_api_scope(x).data || has_live(rows, count));
     uint64_t uptime_ms = (sw_now_ns(api->options.clock) - api->started_ns) / 1000000;
     struct sw_buf out;
     sw_api_buf(x, &out);

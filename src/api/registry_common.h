@@ -29,8 +29,6 @@ SW_MUST_CHECK sw_status sw_api_submit(struct sw_api *api, enum sw_api_lane lane,
 void sw_api_reply_doc(struct sw_http_exchange *x, int status, const json_t *doc);
 /* 204 */
 void sw_api_reply_nothing(struct sw_http_exchange *x);
-/* An error in the native shape with details; details is borrowed. */
-void sw_api_reply_details(struct sw_http_exchange *x, const struct sw_error *err, const json_t *details);
 /* X-Model-Version from the integer doc[key]; none when it is none. */
 void sw_api_version_header(struct sw_http_exchange *x, const json_t *doc, const char *key);
 /* Header Location from printf arguments. */

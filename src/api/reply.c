@@ -1,4 +1,8 @@
 /* Answers in JSON, written into the request's arena. */
+#include "api/reply.h"
+
+#include <math.h>
+
 #include "api/api_internal.h"
 #include "tensor/number.h"
 
@@ -31,6 +35,25 @@ enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct 
     return SW_HTTP_DONE;
 }
 
+void sw_api_reply_details(struct sw_http_exchange *x, const struct sw_error *err, const json_t *details) {
+    struct sw_buf out;
+    sw_http_reply_error(x, err); /* status, x->error and Retry-After; the body is written anew */
+    int status = x->status;
+    sw_api_buf(x, &out);
+    SW_LIT(&out, "{\"error\":{");
+    sw_api_put_string(&out, "code", sw_status_name(err->code));
+    sw_buf_append_c(&out, ',');
+    sw_api_put_string(&out, "message", err->message);
+    SW_LIT(&out, ",\"details\":");
+    sw_api_put_json(&out, details);
+    sw_buf_append_c(&out, ',');
+    sw_api_put_string(&out, "request_id", x->request_id);
+    SW_LIT(&out, "}}");
+    if (!out.failed) { /* else the plain error stands */
+        sw_api_reply(x, status, &out);
+    }
+}
+
 void sw_api_put_string(struct sw_buf *out, const char *key, const char *value) {
     sw_buf_append_c(out, '"');
     sw_buf_append_str(out, sw_str_of(key));
@@ -41,6 +64,15 @@ void sw_api_put_string(struct sw_buf *out, const char *key, const char *value) {
 void sw_api_put_u64(struct sw_buf *out, uint64_t value) {
     char text[SW_NUMBER_MAX];
     sw_buf_append(out, text, (size_t)(sw_format_uint(text, value) - text));
+}
+
+void sw_api_put_double(struct sw_buf *out, double value) {
+    if (isfinite(value)) {
+        char text[SW_NUMBER_MAX];
+        sw_buf_append(out, text, (size_t)(sw_format_double(text, value) - text));
+    } else {
+        SW_LIT(out, "null");
+    }
 }
 
 void sw_api_put_shape(struct sw_buf *out, const int64_t *shape, size_t rank) {

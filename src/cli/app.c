@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "cli/apps.h"
 #include "cli/backend.h"
 #include "cli/engines.h"
 #include "http/http.h"
@@ -24,6 +25,7 @@ struct sw_app {
     struct sw_executor *executor;
     struct sw_executor *control; /* NULL without a registry */
     struct sw_backend backend;
+    struct sw_apps *apps;
     struct sw_api *api;
     struct sw_repository *repository;
     struct sw_http_server *server;
@@ -58,6 +60,7 @@ static sw_status create_api(struct sw_app *app, const struct sw_config *config, 
         .registry = app->backend.registry,
         .registry_reason = app->backend.reason,
         .control = app->control,
+        .openapi = sw_apps_openapi(app->apps),
     };
     return sw_api_create(&options, &app->api, err);
 }
@@ -188,6 +191,7 @@ static sw_status create_parts(struct sw_app *app, const struct sw_config *config
     app->metrics = sw_metrics_create();
     SW_TRY(create_executor(app, config, err));
     SW_TRY(open_backend(app, config, err));
+    SW_TRY(sw_apps_create(config, app->metrics, &app->apps, err));
     SW_TRY(create_api(app, config, err));
     return create_repository(app, config, err);
 }
@@ -219,12 +223,11 @@ sw_status sw_app_listen(struct sw_app *app, const struct sw_config *config, stru
         .body_timeout_ms = sw_config_ms(config, SW_KEY_SERVER_BODY_TIMEOUT),
         .idle_timeout_ms = sw_config_ms(config, SW_KEY_SERVER_IDLE_TIMEOUT),
         .gzip_min = sw_config_number(config, SW_KEY_SERVER_GZIP_MIN_BYTES),
-        .routes = sw_api_routes,
-        .route_count = sw_api_route_count,
         .app = app->api,
         .on_done = sw_api_on_done,
         .clock = sw_clock_system(),
     };
+    options.routes = sw_apps_routes(app->apps, &options.route_count);
     SW_TRY(sw_http_server_start(&options, &app->server, err));
     sw_api_set_server(app->api, app->server);
     return SW_OK;
@@ -268,6 +271,7 @@ void sw_app_destroy(struct sw_app *app) {
     if (app->api) {
         sw_api_destroy(app->api);
     }
+    sw_apps_destroy(app->apps);
     sw_backend_close(&app->backend);
     if (app->metrics) {
         sw_metrics_destroy(app->metrics);

@@ -1,7 +1,7 @@
 /* The server as an object: everything between the configuration and an open port, built and torn down in order.
  *
  *   engines <- repository <- api -> executors, metrics
- *                            api <- HTTP server
+ *                            api <- applications (apps.h) <- HTTP server
  *   store, artifacts <- registry <- api
  *                       registry <- serving -> repository       (backend.h; woken by the store's watcher)
  *

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "cli/apps.h"
 
 enum { WIDTH_MAX = 100, HELP_BYTES_MAX = 1 << 20 };
 
@@ -270,6 +271,7 @@ static int run(int argc, char **argv) {
 
 int sw_cli_main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is an error of write, told below */
+    sw_apps_register();
     int code = run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         if (errno != EPIPE) { /* `slipway help | head` is no fault */

@@ -74,6 +74,7 @@ struct sw_route {
     uint16_t index;         /* dense, for metrics */
     bool large_body;        /* false: body limit is control_body_max, not body_max */
     sw_http_stream *stream; /* not NULL: the body comes in pieces and has no limit here */
+    const void *mount;      /* what the layer above attached to this row; not used by http */
 };
 
 struct sw_http_exchange {

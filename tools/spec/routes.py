@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """spec/routes.toml and spec/schemas.json -> the route table (C), the OpenAPI document (C), the reference (Markdown).
 
-Usage: routes.py {header|source|openapi|json|doc|check} ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
+Usage: routes.py KIND ROUTES SCHEMAS ERRORS OUTPUT [VERSION]
 
-header: prototypes of the handlers; source: sw_api_routes[]; openapi: sw_api_openapi_json as C;
-json: the same document as a file; doc: docs/reference/http.md;
-check: fails when OUTPUT is not what doc would write.
+KIND is one of
+  header, source            of the API: prototypes of its handlers; sw_api_routes[]
+  openapi, json             its OpenAPI document as C, sw_api_openapi_json, and as a file
+  app-header, app-source    of applications: prototypes of their handlers; sw_app_routes[], with their OpenAPI paths
+  doc                       docs/reference/http.md, of all
+  check                     fails when OUTPUT is not what doc would write
 """
 import json
 import re
@@ -37,12 +40,12 @@ def load(routes_path, schemas_path, errors_path):
     parameters = {p["name"]: p for p in table["parameter"]}
     for route in table["route"]:
         check(route, schemas, parameters)
-    seen = [(r["method"], r["path"]) for r in table["route"]]
+    seen = [(r["method"], mounted_path(r)) for r in table["route"]]
     if len(set(seen)) != len(seen):
         fail("a method and path appear twice")
     schemas = json.loads(json.dumps(schemas).replace('"#/', '"#/components/schemas/'))
     resolve_errors(schemas, errors)
-    return table["route"], parameters, schemas
+    return Routes(table["route"]), parameters, schemas
 
 
 def resolve_errors(node, errors):
@@ -63,7 +66,7 @@ def check(route, schemas, parameters):
     for key in ("method", "path", "handler", "group", "summary", "responses"):
         if not route.get(key):
             fail(f"{where}: {key} is missing")
-    unknown = set(route) - {"method", "path", "handler", "group", "summary", "description", "query", "request",
+    unknown = set(route) - {"app", "method", "path", "handler", "group", "summary", "description", "query", "request",
                             "responses", "errors", "error_shape", "large_body", "stream"}
     if unknown:
         fail(f"{where}: unknown keys {sorted(unknown)}")
@@ -80,6 +83,28 @@ def check(route, schemas, parameters):
             fail(f"{where}: unknown schema {name}")
     if route.get("error_shape", "native") not in ("native", "oip", "mlflow"):
         fail(f"{where}: unknown error_shape")
+
+
+def mounted_path(route):
+    return f"/{route['app']}{route['path']}" if "app" in route else route["path"]
+
+
+class Routes:
+    """The table as the server sees it: rows with their full path. Indices of metrics count through api, mounted, root."""
+
+    def __init__(self, table):
+        self.api = [r for r in table if "app" not in r]
+        own = {(r["method"], r["path"]) for r in self.api}
+        self.apps = sorted({r["app"] for r in table if "app" in r})
+        of_apps = [r for app in self.apps for r in table if r.get("app") == app]
+        self.mounted = [{**r, "path": mounted_path(r)} for r in of_apps]
+        self.root = [dict(r) for r in of_apps if (r["method"], r["path"]) not in own]
+        self.rows = self.api + self.mounted + self.root
+        for index, route in enumerate(self.rows):
+            route["index"] = index
+
+    def of(self, rows, app):
+        return [r for r in rows if r["app"] == app]
 
 
 def as_list(value):
@@ -101,25 +126,74 @@ def error_schema(route):
 
 # ---- the C route table
 
+GENERATED = "/* Generated from spec/routes.toml; do not edit. */"
+
+
+def prototypes(routes):
+    lines = [f"sw_http_handler {handler};" for handler in sorted({r["handler"] for r in routes})]
+    return lines + [f"sw_http_stream {stream};" for stream in sorted({r["stream"] for r in routes if "stream" in r})]
+
+
 def header(routes, *_):
-    lines = ["/* Generated from spec/routes.toml; do not edit. */", "#ifndef SW_SPEC_ROUTES_H",
-             "#define SW_SPEC_ROUTES_H", "", '#include "http/http.h"', ""]
-    lines += [f"sw_http_handler {handler};" for handler in sorted({r["handler"] for r in routes})]
-    lines += [f"sw_http_stream {stream};" for stream in sorted({r["stream"] for r in routes if "stream" in r})]
-    lines += ["", f"enum {{ SW_API_ROUTE_COUNT = {len(routes)} }};", "", "#endif", ""]
+    lines = [GENERATED, "#ifndef SW_SPEC_ROUTES_H", "#define SW_SPEC_ROUTES_H", "", '#include "http/http.h"', ""]
+    lines += prototypes(routes.api)
+    lines += ["", "/* SW_ROUTE_INDEX_COUNT: with those of applications, wherever they are mounted. */",
+              f"enum {{ SW_API_ROUTE_COUNT = {len(routes.api)}, SW_ROUTE_INDEX_COUNT = {len(routes.rows)} }};", "",
+              "#endif", ""]
     return "\n".join(lines)
 
 
-def source(routes, *_):
-    lines = ["/* Generated from spec/routes.toml; do not edit. */", '#include "api/api.h"', '#include "spec/routes.h"',
-             "", "const struct sw_route sw_api_routes[] = {"]
-    for index, route in enumerate(routes):
+def table_rows(routes):
+    for route in routes:
         shape = "SW_ERROR_" + route.get("error_shape", "native").upper()
         large = "true" if route.get("large_body") else "false"
-        fields = [f"SW_HTTP_{route['method']}", f"\"{route['path']}\"", route["handler"], shape, str(index), large,
-                  route.get("stream", "NULL")]
-        lines.append("    {" + ", ".join(fields) + "},")
+        fields = [f"SW_HTTP_{route['method']}", f"\"{route['path']}\"", route["handler"], shape, str(route["index"]),
+                  large, route.get("stream", "NULL"), "NULL"]
+        yield "    {" + ", ".join(fields) + "},"
+
+
+def source(routes, *_):
+    lines = [GENERATED, '#include "api/api.h"', '#include "spec/routes.h"', "",
+             "const struct sw_route sw_api_routes[] = {", *table_rows(routes.api)]
     lines += ["};", "", "const size_t sw_api_route_count = SW_API_ROUTE_COUNT;", ""]
+    return "\n".join(lines)
+
+
+def app_header(routes, *_):
+    own = {r["handler"] for r in routes.api} | {r["stream"] for r in routes.api if "stream" in r}
+    lines = [GENERATED, "#ifndef SW_SPEC_APP_ROUTES_H", "#define SW_SPEC_APP_ROUTES_H", "", '#include "http/http.h"', ""]
+    lines += [line for line in prototypes(routes.mounted) if line.split()[1].rstrip(";") not in own]
+    lines += ["", "/* Routes of an application; `mount` of each row is for whoever mounts them. */",
+              "struct sw_app_routes {",
+              "    const char *app;",
+              "    const struct sw_route *mounted; /* at /APP/... */",
+              "    size_t mounted_count;",
+              "    const struct sw_route *root; /* at /..., with --app; NULL: none */",
+              "    size_t root_count;",
+              "    const char *mounted_paths; /* for the OpenAPI document: members of its paths, a comma before each */",
+              "    const char *root_paths;",
+              "};",
+              f"enum {{ SW_APP_COUNT = {len(routes.apps)} }};",
+              "extern const struct sw_app_routes sw_app_routes[SW_APP_COUNT];", "", "#endif", ""]
+    return "\n".join(lines)
+
+
+def app_source(routes, parameters, *_):
+    lines = [GENERATED, '#include "spec/app_routes.h"', '#include "spec/routes.h"', ""]
+    for app in routes.apps:
+        for kind, rows in (("mounted", routes.mounted), ("root", routes.root)):
+            own = routes.of(rows, app)
+            if own:
+                lines += [f"static const struct sw_route {app}_{kind}[] = {{", *table_rows(own), "};"]
+            lines += [f"static const char {app}_{kind}_paths[] ="]
+            lines += c_string("".join(f",{compact(p)}:{compact(item)}" for p, item in paths(own, parameters).items()))
+            lines += [""]
+    lines.append("const struct sw_app_routes sw_app_routes[SW_APP_COUNT] = {")
+    for app in routes.apps:
+        mounted, root = len(routes.of(routes.mounted, app)), len(routes.of(routes.root, app))
+        lines.append(f'    {{"{app}", {app}_mounted, {mounted}, {f"{app}_root" if root else "NULL"}, {root}, '
+                     f"{app}_mounted_paths, {app}_root_paths}},")
+    lines += ["};", ""]
     return "\n".join(lines)
 
 
@@ -174,11 +248,30 @@ def operation(route, parameters):
     return op
 
 
+def paths(rows, parameters):
+    found = {}
+    for route in rows:
+        found.setdefault(template(route), {})[route["method"].lower()] = operation(route, parameters)
+    return found
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+
+
+def c_string(text):
+    """Lines of a C string, the last with a semicolon."""
+    lines = []
+    for i in range(0, max(len(text), 1), 100):
+        piece = text[i:i + 100].replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?")
+        lines.append(f'    "{piece}"')
+    lines[-1] += ";"
+    return lines
+
+
 def document(routes, parameters, schemas, version):
-    paths = {}
-    for route in routes:
-        paths.setdefault(template(route), {})[route["method"].lower()] = operation(route, parameters)
-    groups = list(dict.fromkeys(r["group"] for r in routes))
+    """That of the API; a server puts the paths of what else it has mounted behind the last one."""
+    groups = list(dict.fromkeys(r["group"] for r in routes.rows))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Slipway", "version": version,
@@ -186,19 +279,17 @@ def document(routes, parameters, schemas, version):
                  "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "servers": [{"url": "/"}],
         "tags": [{"name": g} for g in groups],
-        "paths": paths,
+        "paths": paths(routes.api, parameters),
         "components": {"schemas": schemas},
     }
 
 
 def openapi(routes, parameters, schemas, version):
-    text = json.dumps(document(routes, parameters, schemas, version), separators=(",", ":"), ensure_ascii=True)
+    full = document(routes, parameters, schemas, version)
+    text, own = compact(full), '"paths":' + compact(full["paths"])
     lines = ["/* Generated from spec/routes.toml and spec/schemas.json; do not edit. */", '#include "api/api.h"', "",
-             "const char sw_api_openapi_json[] ="]
-    for i in range(0, len(text), 100):
-        piece = text[i:i + 100].replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?")
-        lines.append(f'    "{piece}"')
-    lines[-1] += ";"
+             "const char sw_api_openapi_json[] =", *c_string(text), "",
+             f"const size_t sw_api_openapi_paths_end = {text.index(own) + len(own) - 1};"]
     return "\n".join(lines) + "\n"
 
 
@@ -208,10 +299,12 @@ def as_json(routes, parameters, schemas, version):
 
 # ---- reference
 
-def doc_route(route, parameters):
+def doc_route(route, parameters, at_root):
     lines = [f"### `{route['method']} {route['path']}`", "", route["summary"] + "."]
     if route.get("description"):
         lines += ["", route["description"].strip()]
+    if at_root:
+        lines += ["", f"With `--app {route['app']}` also at `{route['path'].removeprefix('/' + route['app'])}`."]
     rows = [(n, "path", parameters[n]["description"]) for n in path_parameters(route)]
     rows += [(q["name"], "query", q["description"]) for q in route.get("query", [])]
     if rows:
@@ -242,10 +335,12 @@ def doc(routes, parameters, schemas, *_):
              "Every answer carries `X-Request-Id`; answers of inference routes carry `X-Model-Version`. GET routes "
              "also answer HEAD. Errors that any route may answer: 400, 408, 413, 415, 429, 431, 500 and 503; what the "
              "codes mean stands in the error reference.", ""]
-    for group in dict.fromkeys(r["group"] for r in routes):
+    rows = routes.api + routes.mounted
+    at_root = {(r["method"], mounted_path(r)) for r in routes.root}
+    for group in dict.fromkeys(r["group"] for r in rows):
         lines += [f"## {group}", ""]
-        for route in (r for r in routes if r["group"] == group):
-            lines += doc_route(route, parameters)
+        for route in (r for r in rows if r["group"] == group):
+            lines += doc_route(route, parameters, (route["method"], route["path"]) in at_root)
     lines += ["## Schemas", ""]
     for name, schema in schemas.items():
         text = json.dumps(schema, indent=2).replace("#/components/schemas/", "#/")
@@ -264,7 +359,8 @@ def main():
             if f.read() != doc(routes, parameters, schemas):
                 fail(f"{output} is stale: write it anew with `doc`")
         return
-    make = {"header": header, "source": source, "openapi": openapi, "json": as_json, "doc": doc}.get(kind)
+    make = {"header": header, "source": source, "openapi": openapi, "json": as_json, "app-header": app_header,
+            "app-source": app_source, "doc": doc}.get(kind)
     if not make:
         sys.exit(__doc__)
     with open(output, "w", encoding="utf-8") as f:

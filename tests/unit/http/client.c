@@ -228,15 +228,15 @@ static enum sw_http_result async(struct sw_http_exchange *x) {
 }
 
 static const struct sw_route routes[] = {
-    {SW_HTTP_POST, "/echo", echo, SW_ERROR_NATIVE, 0, true, NULL},
-    {SW_HTTP_POST, "/small", echo, SW_ERROR_NATIVE, 1, false, NULL},
-    {SW_HTTP_GET, "/describe/{x}", describe, SW_ERROR_NATIVE, 2, false, NULL},
-    {SW_HTTP_DELETE, "/describe/{x}", describe, SW_ERROR_NATIVE, 3, false, NULL},
-    {SW_HTTP_GET, "/big/{n}", big, SW_ERROR_NATIVE, 4, false, NULL},
-    {SW_HTTP_GET, "/v2/error", oip_error, SW_ERROR_OIP, 5, false, NULL},
-    {SW_HTTP_POST, "/async", async, SW_ERROR_NATIVE, 6, true, NULL},
-    {SW_HTTP_GET, "/close", closing, SW_ERROR_NATIVE, 7, false, NULL},
-    {SW_HTTP_GET, "/arena/{n}", arena, SW_ERROR_NATIVE, 8, false, NULL},
+    {SW_HTTP_POST, "/echo", echo, SW_ERROR_NATIVE, 0, true, NULL, NULL},
+    {SW_HTTP_POST, "/small", echo, SW_ERROR_NATIVE, 1, false, NULL, NULL},
+    {SW_HTTP_GET, "/describe/{x}", describe, SW_ERROR_NATIVE, 2, false, NULL, NULL},
+    {SW_HTTP_DELETE, "/describe/{x}", describe, SW_ERROR_NATIVE, 3, false, NULL, NULL},
+    {SW_HTTP_GET, "/big/{n}", big, SW_ERROR_NATIVE, 4, false, NULL, NULL},
+    {SW_HTTP_GET, "/v2/error", oip_error, SW_ERROR_OIP, 5, false, NULL, NULL},
+    {SW_HTTP_POST, "/async", async, SW_ERROR_NATIVE, 6, true, NULL, NULL},
+    {SW_HTTP_GET, "/close", closing, SW_ERROR_NATIVE, 7, false, NULL, NULL},
+    {SW_HTTP_GET, "/arena/{n}", arena, SW_ERROR_NATIVE, 8, false, NULL, NULL},
 };
 
 static void on_done(void *app, struct sw_http_exchange *x, uint64_t duration_ns) {

@@ -1,0 +1,130 @@
+/* Applications: the table of them, and the route table and OpenAPI document of a server that mounts them. */
+#include "cli/apps.h"
+
+#include "api/api.h"
+#include "api/mount.h"
+#include "base/memory.h"
+#include "spec/app_routes.h"
+
+/* What an application gives. Functions may be NULL: nothing to do. */
+struct application {
+    const char *name;
+    void (*register_steps)(void);
+    /* Fills in mount->model and mount->state. */
+    sw_status (*create)(const struct sw_config *config, struct sw_metrics *metrics, struct sw_api_mount *mount,
+                        struct sw_error *err);
+    void (*destroy)(void *state);
+};
+
+static const struct application applications[] = {
+    {.name = "starlight"},
+};
+
+struct sw_apps {
+    struct sw_api_mount mounts[SW_COUNTOF(applications)];
+    size_t created; /* of them */
+    struct sw_route *routes;
+    size_t route_count;
+    struct sw_buf openapi; /* NUL-terminated */
+};
+
+void sw_apps_register(void) {
+    for (size_t i = 0; i < SW_COUNTOF(applications); i++) {
+        if (applications[i].register_steps) {
+            applications[i].register_steps();
+        }
+    }
+}
+
+static const struct sw_app_routes *routes_of(const char *app) {
+    for (size_t i = 0; i < SW_APP_COUNT; i++) {
+        if (!strcmp(sw_app_routes[i].app, app)) {
+            return &sw_app_routes[i];
+        }
+    }
+    return NULL; /* an application without routes */
+}
+
+/* ---- routes */
+
+static void add_routes(struct sw_apps *apps, const struct sw_route *routes, size_t count, const void *mount) {
+    apps->routes = sw_xrealloc(apps->routes, (apps->route_count + count) * sizeof *apps->routes);
+    for (size_t i = 0; i < count; i++) {
+        struct sw_route *route = &apps->routes[apps->route_count++];
+        *route = routes[i];
+        route->mount = mount;
+    }
+}
+
+static void mount_routes(struct sw_apps *apps, const char *at_root) {
+    struct sw_str document = sw_str_of(sw_api_openapi_json);
+    add_routes(apps, sw_api_routes, sw_api_route_count, NULL);
+    sw_buf_append(&apps->openapi, document.data, sw_api_openapi_paths_end);
+    for (size_t i = 0; i < SW_COUNTOF(applications); i++) {
+        const struct sw_app_routes *routes = routes_of(applications[i].name);
+        if (!routes) {
+            continue;
+        }
+        add_routes(apps, routes->mounted, routes->mounted_count, &apps->mounts[i]);
+        sw_buf_append_str(&apps->openapi, sw_str_of(routes->mounted_paths));
+        if (!strcmp(applications[i].name, at_root)) {
+            add_routes(apps, routes->root, routes->root_count, &apps->mounts[i]);
+            sw_buf_append_str(&apps->openapi, sw_str_of(routes->root_paths));
+        }
+    }
+    sw_buf_append(&apps->openapi, document.data + sw_api_openapi_paths_end, document.len - sw_api_openapi_paths_end);
+    sw_buf_append_c(&apps->openapi, '\0');
+    SW_ASSERT(!apps->openapi.failed);
+}
+
+/* ---- life */
+
+static sw_status create_all(struct sw_apps *apps, const struct sw_config *config, struct sw_metrics *metrics,
+                            struct sw_error *err) {
+    for (size_t i = 0; i < SW_COUNTOF(applications); i++) {
+        const struct application *app = &applications[i];
+        apps->mounts[i].app = apps->mounts[i].model = app->name;
+        if (app->create) {
+            SW_TRY(app->create(config, metrics, &apps->mounts[i], err));
+        }
+        apps->created = i + 1;
+    }
+    return SW_OK;
+}
+
+sw_status sw_apps_create(const struct sw_config *config, struct sw_metrics *metrics, struct sw_apps **ret,
+                         struct sw_error *err) {
+    struct sw_apps *apps = SW_NEW(struct sw_apps);
+    sw_buf_init(&apps->openapi, 16 << 20);
+    sw_status status = create_all(apps, config, metrics, err);
+    if (status) {
+        sw_apps_destroy(apps);
+        return status;
+    }
+    mount_routes(apps, sw_config_text(config, SW_KEY_SERVER_APP));
+    *ret = apps;
+    return SW_OK;
+}
+
+void sw_apps_destroy(struct sw_apps *apps) {
+    if (!apps) {
+        return;
+    }
+    for (size_t i = 0; i < apps->created; i++) {
+        if (applications[i].destroy) {
+            applications[i].destroy(apps->mounts[i].state);
+        }
+    }
+    sw_buf_deinit(&apps->openapi);
+    sw_free(apps->routes);
+    sw_free(apps);
+}
+
+const struct sw_route *sw_apps_routes(const struct sw_apps *apps, size_t *ret_count) {
+    *ret_count = apps->route_count;
+    return apps->routes;
+}
+
+const char *sw_apps_openapi(const struct sw_apps *apps) {
+    return apps->openapi.data;
+}
