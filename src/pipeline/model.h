@@ -59,10 +59,24 @@ struct sw_inference {
                                   SW_DTYPE_INVALID */
     size_t output_count;
     uint64_t pre_ns, run_ns, post_ns; /* out */
+
+    /* Between the stages: what the session takes and gives. */
+    struct sw_tensor_set set;   /* its inputs, and the input step's notes for the output steps */
+    const uint32_t *raw_wanted; /* indices into its outputs */
+    size_t raw_count;
+    struct sw_tensor *raw; /* its outputs, in the order of raw_wanted */
 };
 
-/* Input step, engine, output steps. Checks the inputs against the served signature first, the outputs for NaN and
- * infinities after (unless the bundle allows them). */
+/* One inference in three stages, all in the request's arena. Between prepare and the run the request may wait, and the
+ * run may be one of several requests together (sched/batch.h), which sets raw and run_ns.
+ *
+ * prepare checks the inputs against the served signature and runs the input step; finish runs the output steps and
+ * checks the outputs for NaN and infinities (unless the bundle allows them). */
+SW_MUST_CHECK sw_status sw_model_prepare(const struct sw_model *model, struct sw_inference *inference,
+                                         struct sw_arena *arena, struct sw_clock *clock, struct sw_error *err);
+SW_MUST_CHECK sw_status sw_model_finish(const struct sw_model *model, struct sw_inference *inference,
+                                        struct sw_arena *arena, struct sw_clock *clock, struct sw_error *err);
+/* Prepare, a run of its own, finish. */
 SW_MUST_CHECK sw_status sw_model_infer(const struct sw_model *model, struct sw_inference *inference,
                                        struct sw_arena *arena, struct sw_clock *clock, struct sw_error *err);
 
