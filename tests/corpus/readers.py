@@ -185,6 +185,10 @@ def read_bmp(data):
     file_size, offset, header = struct.unpack("<I4xII", data[2:18])
     width, height, _, bits, compression = struct.unpack("<iiHHI", data[18:34])
     out.tail = data[file_size:]
+    if compression == 1:
+        out.palette_size = struct.unpack("<I", data[46:50])[0] or 256
+        out.indices = unrle8(data[offset:file_size], width, height)
+        return out
     stride = (width * bits + 31) // 32 * 4
     lines = np.frombuffer(data, np.uint8, stride * abs(height), offset).reshape(abs(height), stride)
     lines = lines if height < 0 else lines[::-1]
@@ -193,13 +197,31 @@ def read_bmp(data):
         unpacked = np.unpackbits(lines, axis=1).reshape(abs(height), -1, bits)
         out.indices = sum(unpacked[:, :, i].astype(np.uint8) << (bits - 1 - i) for i in range(bits))[:, :width]
         return out
+    if bits == 16:
+        return out  # five bits a channel: no bit of eight to read
     pixels = lines[:, :width * bits // 8].reshape(abs(height), width, bits // 8)
-    order = [2, 1, 0]
+    order = [2, 1, 0, 3][:bits // 8]  # the fourth byte, where the header gives no masks, is alpha if any of them is not 0
     if compression == 3 and header >= 56:
         masks = struct.unpack("<4I", data[54:70])
         order = [(mask.bit_length() - 8) // 8 for mask in masks]
     out.samples = pixels[:, :, order]
     return out
+
+
+def unrle8(body, width, height):
+    out, x, y, at = np.zeros((height, width), np.uint8), 0, height - 1, 0
+    while True:
+        count, value = body[at], body[at + 1]
+        at += 2
+        if count:
+            assert x + count <= width
+            out[y, x:x + count] = value
+            x += count
+        elif value == 0:
+            x, y = 0, y - 1
+        else:
+            assert value == 1 and at == len(body)
+            return out
 
 
 # ---- JPEG and WebP
@@ -229,6 +251,9 @@ def read_webp(data):
     at, lossless, alpha = 12, False, False
     while at < end:
         tag, size = struct.unpack("<4sI", data[at:at + 8])
+        if tag == b"ANMF":
+            at += 8 + 16  # its chunks follow as if they were the file's
+            continue
         body = data[at + 8:at + 8 + size]
         lossless |= tag == b"VP8L"
         alpha |= tag == b"ALPH" or (tag == b"VP8L" and bool(body[4] & 0x10))

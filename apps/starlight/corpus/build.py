@@ -18,7 +18,7 @@ import embed
 import sources
 from dice import Dice
 from payloads import SPLITS, Writer
-from variants import ALL, Hiding, Maker
+from variants import ALL, Hiding, Made, Maker
 
 SUFFIX = {"jpeg": "jpg"}
 
@@ -47,20 +47,31 @@ class Builder:
     def __init__(self, output, data, seed, split):
         self.output, self.seed, self.split = output, seed, split
         real = () if data is None else sources.real_sources(data, split)
-        self.maker = Maker(Writer(split, data), real, sources.load, f"made-{split}-{seed}")
+        self.originals = {} if data is None else sources.originals(data, split)
+        self.maker = Maker(Writer(split, data), real, f"made-{split}-{seed}")
 
     def build(self, job):
         """Writes one image and returns its line of the manifest."""
         number, stego = job
         form, hiding = plan(number, stego)
         d = Dice(f"image/{self.seed}/{self.split}/{'stego' if stego else 'clean'}/{number}")
-        made = self.maker.make(d, form, hiding)
+        original = None if stego else self._original(form, number // len(ALL))
+        made = original or self.maker.make(d, form, hiding)
         folder = f"stego/{hiding.method}" if stego else "clean"
         name = f"{folder}/{number:06}.{SUFFIX.get(form, form)}"
         (self.output / name).write_bytes(made.data)
         return {"file": name, "is_stego": stego, "method": hiding.method, "bit_order": hiding.order, "marked": hiding.marked,
                 "payload": hiding.text, "payload_kind": hiding.text_kind, "format": form, "carrier": made.carrier,
                 "kind": made.kind, "source": made.source, "split": self.split}
+
+
+    def _original(self, form, turn):
+        """Every eighth innocent image of a format is a source's file as it is, each once."""
+        paths = self.originals.get(form, ())
+        if turn % 8 or turn // 8 >= len(paths):
+            return None
+        path = paths[turn // 8]
+        return Made(path.read_bytes(), "original", "original", path.stem, Hiding())
 
 
 _builder = None

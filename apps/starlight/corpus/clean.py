@@ -17,8 +17,8 @@ RESIZE = (Image.NEAREST, Image.BOX, Image.BILINEAR, Image.HAMMING, Image.BICUBIC
 def photo(d, pixels, w, h):
     """(kind, RGB samples [h][w][3]) of a derivative of a source."""
     image = Image.fromarray(pixels)
-    how = d.pick({"crop": 4, "fit": 3, "letterbox": 3, "rotate": 1, "whole": 1})
-    if how == "whole" and min(image.size) >= 16 and max(image.size) <= max(w, h) * 2:
+    how = d.pick({"whole": 4, "crop": 3, "fit": 3, "letterbox": 3, "rotate": 1})
+    if how == "whole" and max(image.size) <= 600:
         pass
     elif how == "crop" and image.width > w and image.height > h:
         x, y = d.randint(0, image.width - w), d.randint(0, image.height - h)
@@ -31,9 +31,9 @@ def photo(d, pixels, w, h):
     else:
         how = "fit"
         image = ImageOps.fit(image, (w, h), d.choice(RESIZE), centering=(d.random(), d.random()))
-    if d.chance(0.3):
+    if how != "whole" and d.chance(0.3):
         image = ImageOps.mirror(image)
-    treatment = d.pick({"": 8, "recoded": 4, "noise": 3, "salt": 0.7, "gray": 1.2, "tone": 2, "saturated": 1.5, "blur": 1, "sharp": 1,
+    treatment = d.pick({"": 12, "recoded": 4, "noise": 3, "salt": 0.7, "gray": 1.2, "tone": 2, "saturated": 1.5, "blur": 1, "sharp": 1,
                         "poster": 1, "quantised": 0.8, "binary": 0.6, "even": 0.7, "webp": 1})
     return f"photo-{how}" + (f"-{treatment}" if treatment else ""), np.array(treat(d, image, treatment))
 
@@ -85,8 +85,8 @@ def _through(image, form, **settings):
 def alpha_plane(d, rgb):
     """(kind, alpha [h][w], RGB samples, which some programs clear where alpha is 0)."""
     h, w = rgb.shape[:2]
-    kind = d.pick({"opaque": 30, "constant": 8, "gradient": 10, "shadow": 8, "mask": 12, "glyphs": 6, "noise": 6, "noise-low": 8,
-                   "binary": 6, "luma": 5, "dither": 4, "photo": 5, "steps": 4})
+    kind = d.pick({"opaque": 45, "constant": 8, "gradient": 10, "shadow": 8, "mask": 12, "glyphs": 6, "noise": 6, "noise-low": 8,
+                   "binary": 6, "luma": 5, "dither": 4, "photo": 5, "steps": 4, "tile": 5})
     y, x = np.mgrid[0:h, 0:w]
     if kind == "opaque":
         alpha = np.full((h, w), 255)
@@ -110,6 +110,9 @@ def alpha_plane(d, rgb):
         alpha = np.asarray(Image.fromarray((255 * x / w).astype(np.uint8)).convert("1").convert("L"))
     elif kind == "photo":
         alpha = 255 - np.asarray(Image.fromarray(rgb).convert("L").filter(ImageFilter.GaussianBlur(2)))
+    elif kind == "tile":
+        bits = d.array.integers(0, 2, (d.choice((1, 1, 2, 8)), d.choice((3, 4, 8, 8, 16))))
+        alpha = d.choice((255, 255, 1, 128)) - np.tile(bits, (h // len(bits) + 1, w // bits.shape[1] + 1))[:h, :w]
     else:
         alpha = (x // d.choice((1, 2, 4, 8, 16))) * d.choice((1, 3, 15, 17)) % 256
     alpha = np.clip(alpha, 0, 255).astype(np.uint8)
@@ -140,8 +143,11 @@ def _mask(d, w, h, kind):
 
 # ---- palettes
 
-def indexed(d, rgb, colours):
-    """(kind, indices [h][w], palette [n][3]): the picture with at most `colours` (2 to 256) colours."""
+def indexed(d, rgb, colours, own=None):
+    """(kind, indices [h][w], palette [n][3]): the picture with at most `colours` (2 to 256) colours. `own`: indices and palette
+    that the picture has already, taken when the palette is small enough."""
+    if own is not None and len(own[1]) <= colours:
+        return ("own", *own)
     image = Image.fromarray(rgb)
     kind = d.pick({"median": 5, "octree": 3, "coverage": 1.5, "web": 1, "gray": 2, "dithered": 3})
     if kind == "gray" or (kind == "web" and colours < 256):
@@ -154,15 +160,28 @@ def indexed(d, rgb, colours):
         if kind == "web":
             made = image.convert("P")
         elif kind == "dithered":
-            made = image.quantize(palette=image.quantize(colours), dither=Image.FLOYDSTEINBERG)
+            made = dithered(image, colours)
         else:
             method = {"median": Image.MEDIANCUT, "octree": Image.FASTOCTREE, "coverage": Image.MAXCOVERAGE}[kind]
             made = image.quantize(colours, method)
         indices = np.array(made)
         palette = np.array(made.getpalette(), np.uint8).reshape(-1, 3)[:max(2, int(indices.max()) + 1)]
-    order = d.pick({"as-is": 8, "sorted": 3, "shuffled": 1.5, "popular": 1.5, "paired": 2, "duplicates": 1, "padded": 2})
+        if len(palette) > colours:
+            raise AssertionError(f"{kind} made {len(palette)} colours of {colours}")
+    order = d.pick({"as-is": 8, "sorted": 3, "shuffled": 1.5, "popular": 1.5, "paired": 3, "duplicates": 1, "padded": 2})
     indices, palette = arrange(d, indices, palette, order, colours)
     return f"{kind}-{order}", indices, palette
+
+
+def dithered(image, colours):
+    """Floyd-Steinberg with a palette of this many colours. PIL would add black to a shorter one."""
+    few = image.quantize(colours)
+    palette = few.getpalette()[:3 * (int(np.asarray(few).max()) + 1)]
+    few.putpalette(palette + palette[-3:] * (256 - len(palette) // 3))
+    made = image.quantize(palette=few, dither=Image.FLOYDSTEINBERG)
+    made = Image.fromarray(np.minimum(np.asarray(made), len(palette) // 3 - 1), "P")
+    made.putpalette(palette)
+    return made
 
 
 def arrange(d, indices, palette, order, colours):
@@ -180,7 +199,7 @@ def arrange(d, indices, palette, order, colours):
         twice = np.repeat(palette, 2, axis=0)
         return (indices * 2 + d.array.integers(0, 2, indices.shape)).astype(np.uint8), twice
     elif order == "padded":
-        return indices, np.vstack([palette, np.zeros((max(0, colours - n), 3), np.uint8)])
+        return indices, np.vstack([palette, np.zeros((colours - n, 3), np.uint8)])
     else:
         return indices, palette
     back = np.empty(n, np.uint8)

@@ -51,21 +51,51 @@ def png(samples, colour_type, depth=8, *, palette=None, transparency=None, inter
 
 def png_insert(data, before=(), after=()):
     """Puts (tag, data) chunks before and after the image data of a PNG."""
-    at, out, placed = len(PNG_SIGNATURE), [PNG_SIGNATURE], False
+    out, placed = [PNG_SIGNATURE], False
     first = [png_chunk(tag, body) for tag, body in before if tag in BEFORE_PALETTE]
     later = [png_chunk(tag, body) for tag, body in before if tag not in BEFORE_PALETTE]
-    while at < len(data):
-        size, tag = struct.unpack(">I4s", data[at:at + 8])
+    for tag, body in png_chunks(data):
         if tag == b"IDAT" and not placed:
             out += later
             placed = True
         if tag == b"IEND":
-            out += [png_chunk(tag, body) for tag, body in after]
-        out.append(data[at:at + 12 + size])
+            out += [png_chunk(*chunk) for chunk in after]
+        out.append(png_chunk(tag, body))
         if tag == b"IHDR":
             out += first
-        at += 12 + size
     return b"".join(out)
+
+
+def png_animate(data, frames):
+    """An animated PNG: the picture itself is the first frame, `frames` are PNGs of the same size and kind."""
+    width, height = struct.unpack(">II", data[16:24])
+    number = 0
+
+    def control():
+        nonlocal number
+        body = struct.pack(">IIIIIHHBB", number, width, height, 0, 0, 8, 100, 0, 0)
+        number += 1
+        return body
+
+    before = [(b"acTL", struct.pack(">II", len(frames) + 1, 0)), (b"fcTL", control())]
+    after = []
+    for frame in frames:
+        after.append((b"fcTL", control()))
+        for tag, body in png_chunks(frame):
+            if tag == b"IDAT":
+                after.append((b"fdAT", struct.pack(">I", number) + body))
+                number += 1
+    return png_insert(data, before, after)
+
+
+def png_chunks(data):
+    """[(tag, body)] of a PNG."""
+    out, at = [], len(PNG_SIGNATURE)
+    while at < len(data):
+        size, tag = struct.unpack(">I4s", data[at:at + 8])
+        out.append((tag, data[at + 8:at + 8 + size]))
+        at += 12 + size
+    return out
 
 
 def _filtered(samples, depth, filters):
@@ -114,10 +144,10 @@ def pack_small(samples, depth):
 
 # ---- GIF
 
-def gif(width, height, frames, *, palette=None, loop=None, comments=(), background=0, applications=()):
+def gif(width, height, frames, *, palette=None, loop=None, comments=(), background=0, applications=(), xmp=None):
     """A GIF89a. A frame is a dict: indices, and optionally left, top, palette (a local one), interlaced, delay
     (hundredths of a second), transparent (an index), disposal. `loop`: number of repeats, None for no loop extension.
-    `comments`: bytes each. `applications`: (11-byte name, data)."""
+    `comments`: bytes each. `applications`: (11-byte name, data). `xmp`: a packet, stored as one stream with Adobe's tail."""
     out = [b"GIF89a", struct.pack("<HH", width, height)]
     if palette is not None:
         bits = _palette_bits(palette)
@@ -128,6 +158,8 @@ def gif(width, height, frames, *, palette=None, loop=None, comments=(), backgrou
         out.append(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", loop) + b"\0")
     for name, data in applications:
         out.append(b"\x21\xff\x0b" + name + _sub_blocks(data))
+    if xmp is not None:
+        out.append(b"\x21\xff\x0bXMP DataXMP" + xmp + b"\1" + bytes(range(255, -1, -1)) + b"\0")
     for comment in comments:
         out.append(b"\x21\xfe" + _sub_blocks(comment))
     for frame in frames:
@@ -209,19 +241,22 @@ def _lzw(data, code_bits):
 
 # ---- BMP
 
-BMP_KINDS = ("rgb24", "rgbx32", "rgba-v4", "rgba-v5", "pal8", "pal4", "pal1")
-
-
 def bmp(samples, kind, *, palette=None, top_down=False, unused=0):
-    """A BMP. rgb24 and rgbx32 take RGB samples (the fourth byte of rgbx32 is `unused`), rgba-v4 and rgba-v5 RGBA, the
-    others indices."""
+    """A BMP. rgb24, rgb16 (five bits a channel) and rgbx32 (the fourth byte is `unused`) take RGB samples; rgba-v4, rgba-v5 and
+    rgba-plain (alpha in the byte that the oldest header calls reserved) RGBA; pal8, pal4, pal1 and rle8 indices."""
     height, width = samples.shape[:2]
-    if kind in ("pal8", "pal4", "pal1"):
+    if kind == "rle8":
+        bits, lines = 8, None
+    elif kind in ("pal8", "pal4", "pal1"):
         bits = int(kind[3:])
         lines = np.ascontiguousarray(samples, np.uint8) if bits == 8 else pack_small(samples, bits)
     elif kind == "rgb24":
         bits = 24
         lines = np.ascontiguousarray(samples[:, :, 2::-1]).reshape(height, -1)
+    elif kind == "rgb16":
+        bits = 16
+        five = samples[:, :, :3].astype(np.uint16) >> 3
+        lines = (five[:, :, 0] << 10 | five[:, :, 1] << 5 | five[:, :, 2]).astype("<u2").view(np.uint8).reshape(height, -1)
     else:
         bits = 32
         quads = np.full((height, width, 4), unused, np.uint8)
@@ -229,16 +264,19 @@ def bmp(samples, kind, *, palette=None, top_down=False, unused=0):
         if kind.startswith("rgba"):
             quads[:, :, 3] = samples[:, :, 3]
         lines = quads.reshape(height, -1)
-    padding = -lines.shape[1] % 4
-    lines = np.pad(lines, ((0, 0), (0, padding)))
-    body = (lines if top_down else lines[::-1]).tobytes()
+    if lines is None:
+        body = _rle8(samples[::-1])
+    else:
+        lines = np.pad(lines, ((0, 0), (0, -lines.shape[1] % 4)))
+        body = (lines if top_down else lines[::-1]).tobytes()
     colours = b""
     if palette is not None:
         quads = np.zeros((len(palette), 4), np.uint8)
         quads[:, :3] = palette[:, 2::-1]
         colours = quads.tobytes()
     size = {"rgba-v4": 108, "rgba-v5": 124}.get(kind, 40)
-    header = struct.pack("<IiiHHIIiiII", size, width, -height if top_down else height, 1, bits, 3 if size > 40 else 0,
+    header = struct.pack("<IiiHHIIiiII", size, width, -height if top_down else height, 1, bits,
+                         3 if size > 40 else kind == "rle8",
                          len(body), 2835, 2835, 0 if palette is None else len(palette), 0)
     if size > 40:
         header += struct.pack("<IIIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, 0x73524742) + bytes(36 + 12)
@@ -246,6 +284,17 @@ def bmp(samples, kind, *, palette=None, top_down=False, unused=0):
             header += struct.pack("<IIII", 4, 0, 0, 0)
     offset = 14 + len(header) + len(colours)
     return struct.pack("<2sIHHI", b"BM", offset + len(body), 0, 0, offset) + header + colours + body
+
+
+def _rle8(rows):
+    out = bytearray()
+    for row in rows:
+        starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
+        for start, end in zip(starts, np.append(starts[1:], len(row))):
+            for at in range(start, end, 255):
+                out += bytes((min(255, end - at), row[start]))
+        out += b"\0\0"
+    return bytes(out + b"\0\1")
 
 
 # ---- JPEG
@@ -300,3 +349,17 @@ def webp_extend(data, width, height, *, icc=None, exif=None, xmp=None):
     if xmp:
         out.append((b"XMP ", xmp))
     return webp_join(out)
+
+
+def webp_animation(stills, width, height, *, duration=80, loop=0):
+    """An animation of WebP files of one size; each frame covers the canvas and replaces the one before."""
+    chunks = []
+    flags = 0x02
+    for still in stills:
+        parts = [(tag, body) for tag, body in webp_chunks(still) if tag in (b"ALPH", b"VP8 ", b"VP8L")]
+        if parts[0][0] == b"ALPH" or (parts[0][0] == b"VP8L" and parts[0][1][4] & 0x10):
+            flags |= 0x10
+        frame = bytes(6) + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3] + struct.pack("<I", duration)[:3] + b"\2"
+        chunks.append((b"ANMF", frame + webp_join(parts)[12:]))
+    extended = struct.pack("<I", flags) + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return webp_join([(b"VP8X", extended), (b"ANIM", struct.pack("<IH", 0, loop)), *chunks])

@@ -335,10 +335,8 @@ def noise_text(w, dice, wanted):
 
 
 def repeated(w, dice, wanted):
-    unit = dice.choice(("test ", "hello world ", "A", "ab", "0", "=-", ". ", "hidden message ", "1234567890", "\n",
-                        w.word(dice) + " ", w.word(dice) + "\n"))
-    if not unit.strip():
-        unit = w.word(dice) + unit * 3
+    unit = dice.choice(("test ", "hello world ", "hidden message ", "AI42 ", w.word(dice) + " ", w.word(dice) + "\n",
+                        w.sentence(dice) + " "))
     return unit * (wanted // len(unit) + 1)
 
 

@@ -264,7 +264,7 @@ def blocks(d, w, h):
     return _clip(out)
 
 
-def dithered(d, w, h):
+def dither(d, w, h):
     """A gradient or a cloud with few levels: Floyd-Steinberg or an ordered matrix."""
     base = gradient(d, w, h) if d.chance(0.7) else plasma(d, w, h)
     if d.chance(0.5):
@@ -310,7 +310,7 @@ def dump(d, w, h):
 
 
 SCENES = {"flat": 6, "gradient": 10, "stripes": 6, "checker": 4, "tiles": 4, "arithmetic": 3, "plasma": 8, "noise": 6,
-          "stars": 4, "shapes": 7, "screenshot": 10, "window": 6, "chart": 6, "blocks": 5, "dithered": 6, "line_art": 4,
+          "stars": 4, "shapes": 7, "screenshot": 10, "window": 6, "chart": 6, "blocks": 5, "dither": 6, "line_art": 4,
           "dump": 2}
 
 

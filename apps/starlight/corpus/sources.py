@@ -54,3 +54,25 @@ def load(path):
         pixels = np.array(image.convert("RGB"))
     pixels.setflags(write=False)
     return pixels
+
+
+@lru_cache(maxsize=64)
+def load_indexed(path):
+    """(indices, palette [n][3]) as the file stores them, or None where it has no palette."""
+    with Image.open(path) as image:
+        if image.mode != "P":
+            return None
+        indices = np.array(image)
+        palette = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+    indices.setflags(write=False)
+    return indices, palette
+
+
+@lru_cache(maxsize=8)
+def originals(data, split):
+    """{format: paths} of the split's images that are innocent files as they are."""
+    names = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".gif": "gif", ".webp": "webp", ".bmp": "bmp"}
+    out = {name: [] for name in names.values()}
+    for path in real_sources(data, split):
+        out[names[path.suffix.lower()]].append(path)
+    return out

@@ -15,6 +15,7 @@ import clean
 import containers
 import embed
 import metadata
+import sources
 import trailers
 
 ImageFile.MAXBLOCK = 1 << 23  # libjpeg writes a progressive or optimised file into one buffer; PIL's own guess is too small for noise
@@ -22,22 +23,22 @@ ImageFile.MAXBLOCK = 1 << 23  # libjpeg writes a progressive or optimised file i
 # Variants of each container, with their share among innocent images.
 PNG = {"rgb": 30, "rgba": 24, "gray": 7, "gray-alpha": 4, "pal8": 12, "pal4": 4, "pal2": 3, "pal1": 3, "rgb16": 4, "rgba16": 2,
        "gray16": 1.5, "gray4": 1, "gray2": 1, "gray1": 1.5, "rgb-key": 1, "pal8-alpha": 1.5}
-JPEG = {"baseline": 60, "progressive": 30, "gray": 10}
+JPEG = {"baseline": 60, "progressive": 28, "gray": 10, "cmyk": 2}
 GIF = {"plain": 50, "interlaced": 15, "frames": 15, "offset": 10, "transparent": 10}
-WEBP = {"lossless": 30, "lossless-alpha": 25, "lossy": 25, "lossy-alpha": 14, "animated": 6}
-BMP = {"rgb24": 40, "rgbx32": 14, "rgba-v4": 10, "rgba-v5": 8, "pal8": 20, "pal4": 4, "pal1": 4}
+WEBP = {"lossless": 30, "lossless-alpha": 25, "lossy": 25, "lossy-alpha": 14, "animated": 5, "animated-alpha": 2}
+BMP = {"rgb24": 38, "rgbx32": 12, "rgba-v4": 8, "rgba-v5": 8, "rgba-plain": 7, "rgb16": 2, "pal8": 18, "rle8": 3, "pal4": 4, "pal1": 4}
 
 # Those that can carry a text in their samples; the share among carriers.
 CARRIERS = {
     ("alpha", "png"): {"rgba": 92, "rgba16": 8},
-    ("alpha", "webp"): {"lossless-alpha": 70, "lossy-alpha": 30},
-    ("alpha", "bmp"): {"rgba-v4": 50, "rgba-v5": 50},
+    ("alpha", "webp"): {"lossless-alpha": 68, "lossy-alpha": 28, "animated-alpha": 4},
+    ("alpha", "bmp"): {"rgba-v4": 35, "rgba-v5": 35, "rgba-plain": 30},
     ("lsb.rgb", "png"): {"rgb": 58, "rgba": 27, "rgb16": 10, "rgba16": 5},
-    ("lsb.rgb", "webp"): {"lossless": 65, "lossless-alpha": 35},
-    ("lsb.rgb", "bmp"): {"rgb24": 66, "rgbx32": 22, "rgba-v4": 6, "rgba-v5": 6},
+    ("lsb.rgb", "webp"): {"lossless": 62, "lossless-alpha": 33, "animated": 4, "animated-alpha": 1},
+    ("lsb.rgb", "bmp"): {"rgb24": 64, "rgbx32": 20, "rgba-v4": 6, "rgba-v5": 6, "rgba-plain": 4},
     ("palette", "png"): {"pal8": 62, "pal4": 14, "pal2": 9, "pal1": 10, "pal8-alpha": 5},
     ("palette", "gif"): GIF,
-    ("palette", "bmp"): {"pal8": 76, "pal4": 12, "pal1": 12},
+    ("palette", "bmp"): {"pal8": 70, "rle8": 8, "pal4": 11, "pal1": 11},
 }
 ALL = {"png": PNG, "jpeg": JPEG, "gif": GIF, "webp": WEBP, "bmp": BMP}
 
@@ -68,13 +69,14 @@ class Made:
 
 
 class Maker:
-    """Makes the images of one split. `sources`: paths of real images, may be empty; `prefix` begins the ids of made-up ones."""
+    """Makes the images of one split. `real`: paths of real images, may be empty; `prefix` begins the ids of made-up ones."""
 
-    def __init__(self, writer, sources, load, prefix):
-        self.writer, self.sources, self.load, self.prefix = writer, sources, load, prefix
+    def __init__(self, writer, real, prefix):
+        self.writer, self.real, self.prefix = writer, real, prefix
+        self.own = None  # indices and palette of the source in hand, where it has some and is used as it is
 
     def make(self, d, form, hiding):
-        w, h = _size(d, form, hiding.method)
+        w, h = _size(d, form)
         kind, source, rgb = self._content(d, w, h)
         h, w = rgb.shape[:2]
         carrier = d.pick(CARRIERS.get((hiding.method, form), ALL[form]))
@@ -91,9 +93,12 @@ class Maker:
     # ---- content
 
     def _content(self, d, w, h):
-        if self.sources and d.chance(0.55):
-            path = d.choice(self.sources)
-            kind, rgb = clean.photo(d, self.load(path), w, h)
+        self.own = None
+        if self.real and d.chance(0.55):
+            path = d.choice(self.real)
+            kind, rgb = clean.photo(d, sources.load(path), w, h)
+            if kind == "photo-whole":
+                self.own = sources.load_indexed(path)
             return kind, path.stem, rgb
         kind, rgb = clean.scenes.scene(d, w, h)
         return kind, f"{self.prefix}-{kind}-{d.getrandbits(40):010x}", rgb
@@ -191,7 +196,7 @@ class Maker:
         return containers.png_insert(data, before, after), carrier
 
     def _png_image(self, d, rgb, carrier, hiding, notes):
-        settings = {"interlaced": d.chance(0.14), "level": d.choice((1, 6, 9)),
+        settings = {"interlaced": d.chance(0.14), "level": d.choice((1, 3, 6, 9 if rgb.size < 60000 else 6)),
                     "filters": d.choice(("adaptive", "adaptive", 0, 1, 2, 4)), "split": d.choice((0, 0, 8192, 1000))}
         by_pil = d.chance(0.4) and not settings["interlaced"]
         if carrier.startswith("pal"):
@@ -211,13 +216,16 @@ class Maker:
                 carrier += "-pil"
             else:
                 data = containers.png(pixels, colour_type, **settings)
+                if d.chance(0.04):
+                    more = [containers.png(np.roll(pixels, 9 * i, axis=1), colour_type, **settings) for i in range(1, d.randint(2, 3))]
+                    return containers.png_animate(data, more), carrier + "-animated"
         return data, carrier + ("-interlaced" if settings["interlaced"] else "")
 
     def _png_palette(self, d, rgb, carrier, hiding, notes, settings):
         bits = int(carrier[3])
         colours = {8: d.choice((256, 256, 256, d.randint(17, 256), d.randint(2, 16))), 4: d.choice((16, d.randint(2, 16))),
                    2: d.choice((4, d.randint(2, 4))), 1: 2}[bits]
-        kind, indices, palette = clean.indexed(d, rgb, colours)
+        kind, indices, palette = clean.indexed(d, rgb, colours, self.own)
         notes.append("palette-" + kind)
         indices, palette = self._hide_indices(d, indices, palette, hiding)
         transparency = None
@@ -243,6 +251,8 @@ class Maker:
         image = Image.fromarray(rgb)
         if carrier == "gray":
             image = image.convert("L")
+        elif carrier == "cmyk":
+            image = image.convert("CMYK")
         out = io.BytesIO()
         image.save(out, "JPEG", quality=d.randint(30, 98), subsampling=d.choice((0, 1, 2)), optimize=d.chance(0.3),
                    progressive=carrier == "progressive" or (carrier == "gray" and d.chance(0.3)))
@@ -280,7 +290,7 @@ class Maker:
         if carrier == "offset":
             left, top = d.randint(0, 40), d.randint(0, 40)
             canvas_w, canvas_h = w + left + d.randint(0, 40), h + top + d.randint(0, 40)
-        kind, indices, palette = clean.indexed(d, rgb, colours)
+        kind, indices, palette = clean.indexed(d, rgb, colours, self.own)
         notes.append("palette-" + kind)
         indices, palette = self._hide_indices(d, indices, palette, hiding)
         if carrier == "plain" and d.chance(0.4):
@@ -304,8 +314,10 @@ class Maker:
         if comments:
             notes.append("comment")
         applications = [(b"ICCRGBG1012", metadata.icc(d))] if d.chance(0.05) else []
-        return containers.gif(canvas_w, canvas_h, frames, palette=None if local and d.chance(0.5) else palette,
-                              loop=d.choice((0, 3)) if len(frames) > 1 else None, comments=comments, applications=applications), carrier
+        data = containers.gif(canvas_w, canvas_h, frames, palette=None if local and d.chance(0.5) else palette,
+                              loop=d.choice((0, 3)) if len(frames) > 1 else None, comments=comments, applications=applications,
+                              xmp=self._xmp(d, 0.06, notes))
+        return data, carrier
 
     @staticmethod
     def _more_frames(d, indices, canvas_w, canvas_h):
@@ -322,34 +334,42 @@ class Maker:
     def _webp(self, d, rgb, carrier, hiding, notes):
         pixels = self._true_colour(d, rgb, "alpha" in carrier, hiding, notes)
         h, w = pixels.shape[:2]
-        if carrier == "animated":
-            out = io.BytesIO()
-            frames = [Image.fromarray(np.roll(pixels, i * 5, axis=1)) for i in range(d.randint(2, 4))]
-            frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=80, lossless=d.chance(0.4), quality=60, method=0)
-            data = out.getvalue()
+        if carrier == "animated" and hiding.method not in ("alpha", "lsb.rgb") and d.chance(0.5):
+            data = _pil_animation(d, pixels)
+        elif carrier.startswith("animated"):
+            lossless = hiding.method in ("alpha", "lsb.rgb") or d.chance(0.5)
+            stills = [_saved(np.roll(pixels, i * 5, axis=1), "WEBP", lossless=lossless, quality=50, exact=True, method=0)
+                      for i in range(d.randint(2, 4))]
+            data = containers.webp_animation(stills, w, h, duration=d.choice((40, 100)))
         elif carrier.startswith("lossless"):
             exact = hiding.method in ("alpha", "lsb.rgb") or d.chance(0.7)
             data = _saved(pixels, "WEBP", lossless=True, exact=exact, quality=d.choice((0, 20, 60)), method=d.choice((0, 1, 2)))
         else:
-            quality = d.randint(30, 97)
-            plane_quality = 100 if hiding.method == "alpha" or d.chance(0.7) else d.randint(20, 90)
-            data = _saved(pixels, "WEBP", quality=quality, alpha_quality=plane_quality, exact=True, method=d.choice((0, 2, 4)))
-            if hiding.method == "alpha" and not np.array_equal(_decoded(data)[:, :, 3], pixels[:, :, 3]):
-                raise AssertionError("libwebp did not keep the alpha plane")
+            data = self._webp_lossy(d, pixels, hiding)
         block, packet, profile = self._exif(d, hiding, 0.3, rgb, notes), self._xmp(d, 0.1, notes), self._icc(d, 0.15, notes)
         if block and d.chance(0.3):
             block = b"Exif\0\0" + block  # as many programs write it
         return containers.webp_extend(data, w, h, icc=profile, exif=block, xmp=packet), carrier
+
+    @staticmethod
+    def _webp_lossy(d, pixels, hiding):
+        quality = 100 if hiding.method == "alpha" or d.chance(0.7) else d.randint(20, 90)
+        data = _saved(pixels, "WEBP", quality=d.randint(30, 97), alpha_quality=quality, exact=True, method=d.choice((0, 2, 4)))
+        if hiding.method == "alpha" and not np.array_equal(_decoded(data)[:, :, 3], pixels[:, :, 3]):
+            raise AssertionError("libwebp did not keep the alpha plane")
+        return data
 
     # ---- BMP
 
     def _bmp(self, d, rgb, carrier, hiding, notes):
         top_down = d.chance(0.2)
         suffix = "-topdown" if top_down else ""
-        if carrier.startswith("pal"):
+        if carrier.startswith("pal") or carrier == "rle8":
             bits = int(carrier[3:])
+            if carrier == "rle8":
+                top_down, suffix = False, ""  # run lengths know one row order only
             colours = {8: d.choice((256, 256, d.randint(2, 256))), 4: d.choice((16, d.randint(2, 16))), 1: 2}[bits]
-            kind, indices, palette = clean.indexed(d, rgb, colours)
+            kind, indices, palette = clean.indexed(d, rgb, colours, self.own)
             notes.append("palette-" + kind)
             indices, palette = self._hide_indices(d, indices, palette, hiding)
             return containers.bmp(indices, carrier, palette=palette, top_down=top_down), carrier + suffix
@@ -361,9 +381,9 @@ class Maker:
 
 # ---- helpers
 
-def _size(d, form, method):
-    """Width and height; a few are large. Small ones only where a text of 20 bytes fits."""
-    part = d.pick({"usual": 50, "small": 28, "middle": 16, "large": 5, "thin": 1})
+def _size(d, form):
+    """Width and height; a few are large. The smallest holds a text of 20 bytes."""
+    part = d.pick({"usual": 52, "small": 27, "middle": 15, "large": 4.5, "thin": 1, "huge": 0.5})
     if part == "usual":
         return 256, 256
     if part == "small":
@@ -372,6 +392,8 @@ def _size(d, form, method):
         return d.randint(200, 480), d.randint(200, 400)
     if part == "thin":
         return d.choice(((d.randint(300, 900), d.randint(16, 24)), (d.randint(16, 24), d.randint(300, 900))))
+    if part == "huge" and form not in ("bmp", "gif"):
+        return d.randint(1200, 2200), d.randint(900, 1500)
     most = {"jpeg": 1400, "bmp": 640, "gif": 640}.get(form, 900)
     return d.randint(480, most), d.randint(400, most * 3 // 4)
 
@@ -392,9 +414,15 @@ def _saved(pixels, form, **settings):
 
 
 def _decoded(data):
-    """RGBA samples; libwebp drops a plane of nothing but 255, which is then given back."""
     with Image.open(io.BytesIO(data)) as image:
         return np.array(image.convert("RGBA"))
+
+
+def _pil_animation(d, pixels):
+    out = io.BytesIO()
+    frames = [Image.fromarray(np.roll(pixels, i * 5, axis=1)) for i in range(d.randint(2, 4))]
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=80, lossless=d.chance(0.4), quality=60, method=0)
+    return out.getvalue()
 
 
 def _pil_gif(indices, palette):
