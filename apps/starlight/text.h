@@ -58,8 +58,8 @@ struct sw_starlight_message {
     struct sw_str text;    /* valid UTF-8; in the arena */
 };
 
-/* The hidden text of one method, whichever of its carriers holds the likelier one. Longest text: 1 MiB. false: none. Never
- * part of the verdict: called after it. */
+/* The hidden text of one method, whichever of its carriers holds the likelier one: from 4 bytes (8 without AI42) to 1 MiB,
+ * without the mark and the final NUL. false: none, or the arena is full. Never part of the verdict: called after it. */
 bool sw_starlight_extract(const struct sw_starlight_image *image, enum sw_starlight_method method,
                           struct sw_arena *arena, struct sw_starlight_message *ret);
 

@@ -32,6 +32,21 @@ static void put_carriers(const struct sw_starlight_image *image) {
     }
 }
 
+static void put_messages(const struct sw_starlight_image *image) {
+    struct sw_arena arena;
+    struct sw_starlight_message m;
+    sw_arena_init(&arena, 16 << 20, 0);
+    for (int method = 0; method < SW_STARLIGHT_METHODS; method++) {
+        if (sw_starlight_extract(image, (enum sw_starlight_method)method, &arena, &m)) {
+            char name[32];
+            snprintf(name, sizeof name, "text %s", sw_starlight_method_name(m.method));
+            printf(", \"%s marked\": %d, \"%s order\": \"%s\"", name, m.marked, name, m.bit_order ? m.bit_order : "");
+            put_hex(name, (const uint8_t *)m.text.data, m.text.len);
+        }
+    }
+    sw_arena_deinit(&arena);
+}
+
 static void put_image(const struct sw_starlight_image *i) {
     printf(
         "\"format\": \"%s\", \"width\": %u, \"height\": %u, \"bit_depth\": %u, \"lossy\": %d, \"gray\": %d, "
@@ -49,6 +64,7 @@ static void put_image(const struct sw_starlight_image *i) {
     put_hex("user_comment", (const uint8_t *)i->user_comment.data, i->user_comment.len);
     put_hex("trailing", (const uint8_t *)i->trailing.data, i->trailing.len);
     put_carriers(i);
+    put_messages(i);
 }
 
 static void dump(const char *path, enum sw_starlight_wanted wanted) {
