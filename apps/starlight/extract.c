@@ -1,16 +1,16 @@
 /* Reading the message that an embedding left. Called when the verdict is known, never for it.
  *
  * In all carriers the message is UTF-8 from the beginning on, after an optional "AI42", up to a NUL or the end of the
- * carrier. A run is judged without being stored (texts.h), a piece of the carrier at a time, and only the text that wins
- * is copied, into the arena. Of several candidates the best kind wins, then the longer text:
+ * carrier. A run is judged without being stored, a piece of the carrier at a time, and only the text that wins is copied,
+ * into the arena. Of several candidates the best kind wins, then the longer text:
  *
- *   marked     "AI42" in front; any control characters; SHORTEST_MARKED bytes
+ *   marked     "AI42" in front; any characters, unprintable ones too; SHORTEST_MARKED bytes
  *   ended      up to a NUL or the carrier's end; SHORTEST bytes
  *   cut        up to a byte that is no text: nobody wrote a NUL; SHORTEST_CUT bytes, DIFFERENT_CUT different ones
  *
  * EXIF comments may also be UTF-16. Bytes behind the end of an image may have other things in front of the text. */
 #include "apps/starlight/carriers.h"
-#include "apps/starlight/texts.h"
+#include "apps/starlight/utf.h"
 
 enum {
     TEXT_MAX = 1 << 20,
@@ -50,18 +50,45 @@ static bool is_varied(const struct sw_starlight_image *image, const struct candi
     return different >= DIFFERENT_CUT;
 }
 
-/* The run from `at` on. */
-static struct sw_starlight_scan scan_from(const struct sw_starlight_image *image, enum sw_starlight_carrier carrier,
-                                          uint64_t at, bool any_control) {
-    struct sw_starlight_scan scan = {.any_control = any_control};
-    uint8_t piece[PIECE];
-    size_t n;
-    while (!scan.ended && scan.length <= TEXT_MAX &&
-           (n = sw_starlight_carrier_read(image, carrier, at, piece, sizeof piece)) > 0) {
-        sw_starlight_scan_feed(&scan, piece, n);
-        at += n;
+/* Bytes of text that a carrier has from one place on. */
+struct run {
+    uint64_t length; /* whole characters; more than TEXT_MAX: there may be more still */
+    bool complete;   /* up to a NUL or the carrier's end, where the last character may be cut off */
+};
+
+/* How many bytes are well-formed, whatever they mean; 0 when that is not all, a cut last character aside. */
+static size_t well_formed(const uint8_t *bytes, size_t n) {
+    if (sw_utf8_valid((struct sw_str){(const char *)bytes, n})) {
+        return n;
     }
-    return scan;
+    for (size_t cut = 1; cut <= 3 && cut <= n; cut++) {
+        if (sw_starlight_utf8_cut(bytes + n - cut, cut)) {
+            return sw_utf8_valid((struct sw_str){(const char *)bytes, n - cut}) ? n - cut : 0;
+        }
+    }
+    return 0;
+}
+
+static struct run run_from(const struct sw_starlight_image *image, enum sw_starlight_carrier carrier, uint64_t at,
+                           bool unprintable) {
+    struct run run = {0};
+    uint8_t piece[PIECE];
+    while (run.length <= TEXT_MAX) {
+        size_t n = sw_starlight_carrier_read(image, carrier, at + run.length, piece, sizeof piece);
+        const uint8_t *nul = memchr(piece, 0, n);
+        size_t before = nul ? (size_t)(nul - piece) : n;
+        size_t text = unprintable ? well_formed(piece, before) : sw_starlight_text_prefix(piece, before);
+        size_t rest = before - text;
+        run.length += text;
+        if (rest && (nul || rest > 3 || !sw_starlight_utf8_cut(piece + text, rest))) {
+            return run;
+        }
+        if (nul || n < sizeof piece) {
+            run.complete = true;
+            return run;
+        }
+    }
+    return run;
 }
 
 static bool is_marked(const struct sw_starlight_image *image, enum sw_starlight_carrier carrier, uint64_t at) {
@@ -73,20 +100,15 @@ static bool is_marked(const struct sw_starlight_image *image, enum sw_starlight_
 static struct candidate judge(const struct sw_starlight_image *image, enum sw_starlight_carrier carrier, uint64_t at) {
     struct candidate c = {.carrier = carrier, .at = at};
     if (is_marked(image, carrier, at)) {
-        struct sw_starlight_scan scan = scan_from(image, carrier, at + MARK_SIZE, true);
-        bool ended = scan.nul || !scan.ended;
-        if (ended && scan.length >= SHORTEST_MARKED && scan.length <= TEXT_MAX) {
-            c.kind = MARKED;
-            c.at += MARK_SIZE;
-            c.length = scan.length;
-            return c;
+        struct run run = run_from(image, carrier, at + MARK_SIZE, true);
+        if (run.complete && run.length >= SHORTEST_MARKED && run.length <= TEXT_MAX) {
+            return (struct candidate){MARKED, carrier, at + MARK_SIZE, run.length};
         }
     }
-    struct sw_starlight_scan scan = scan_from(image, carrier, at, false);
-    bool ended = scan.nul || !scan.ended; /* running into the carrier's end is an end */
-    c.length = scan.length;
-    if (scan.length <= TEXT_MAX && scan.length >= (ended ? SHORTEST : SHORTEST_CUT)) {
-        c.kind = ended ? ENDED : is_varied(image, &c) ? CUT : NO_TEXT;
+    struct run run = run_from(image, carrier, at, false);
+    c.length = run.length;
+    if (run.length <= TEXT_MAX && run.length >= (run.complete ? SHORTEST : SHORTEST_CUT)) {
+        c.kind = run.complete ? ENDED : is_varied(image, &c) ? CUT : NO_TEXT;
     }
     return c;
 }
@@ -130,19 +152,17 @@ static struct candidate find_mark(const struct sw_starlight_image *image) {
     return (struct candidate){0};
 }
 
-/* The longest run of text anywhere, for texts behind other things: each byte is looked at at most four times, when a
- * broken character makes the next run begin inside of it. */
+/* The longest run of text anywhere, for texts behind other things. */
 static struct candidate find_longest(const struct sw_starlight_image *image, uint64_t from) {
     const uint8_t *data = (const uint8_t *)image->trailing.data;
     struct candidate best = {0};
     for (uint64_t at = from; at < image->trailing.len;) {
-        struct sw_starlight_scan scan = {0};
-        sw_starlight_scan_feed(&scan, data + at, image->trailing.len - at);
-        struct candidate c = {.kind = CUT, .carrier = SW_STARLIGHT_RAW, .at = at, .length = scan.length};
-        if (scan.length >= SHORTEST_CUT && scan.length <= TEXT_MAX && better(&c, &best) && is_varied(image, &c)) {
+        size_t length = sw_starlight_text_prefix(data + at, image->trailing.len - at);
+        struct candidate c = {CUT, SW_STARLIGHT_RAW, at, length};
+        if (length >= SHORTEST_CUT && length <= TEXT_MAX && better(&c, &best) && is_varied(image, &c)) {
             best = c;
         }
-        at += scan.length + 1;
+        at += length + 1;
     }
     return best;
 }
@@ -162,50 +182,54 @@ static struct candidate judge_raw(const struct sw_starlight_image *image) {
 
 /* ---- EXIF ---- */
 
-/* The text that UTF-16 was turned into. */
-static bool take_wide(struct sw_str s, struct sw_starlight_message *ret) {
-    bool marked = s.len > MARK_SIZE && memcmp(s.data, mark, sizeof mark) == 0;
-    if (marked) {
-        s = (struct sw_str){s.data + MARK_SIZE, s.len - MARK_SIZE};
+/* Two bytes a character, as the code says or the zeros show. */
+static bool is_wide(struct sw_str s, enum sw_starlight_code code) {
+    if (code == SW_STARLIGHT_CODE_UNICODE) {
+        size_t text = sw_starlight_text_prefix((const uint8_t *)s.data, s.len);
+        bool plain = text == s.len || (text >= SHORTEST && s.data[text] == 0);
+        return !plain; /* some write plain UTF-8 behind this code */
     }
-    struct sw_starlight_scan scan = {.any_control = marked};
-    sw_starlight_scan_feed(&scan, (const uint8_t *)s.data, s.len);
-    if (s.len < (marked ? SHORTEST_MARKED : SHORTEST) || s.len > TEXT_MAX || scan.length != s.len) {
+    return s.len >= 4 && (s.data[0] == 0) != (s.data[1] == 0) && (s.data[2] == 0) != (s.data[3] == 0);
+}
+
+/* UTF-16 up to its end or zeros. */
+static bool extract_wide(const struct sw_starlight_image *image, struct sw_str s, struct sw_arena *arena,
+                         struct sw_starlight_message *ret) {
+    size_t most = s.len / 2 * 3, length; /* a unit makes at most three bytes */
+    const uint8_t *in = (const uint8_t *)s.data;
+    char *out = most <= 2 * TEXT_MAX ? sw_arena_alloc(arena, most + 1) : NULL;
+    if (!out) {
+        return false;
+    }
+    size_t used = sw_starlight_utf16_text(in, s.len, image->exif_little_endian, (uint8_t *)out, most, &length);
+    bool whole = used == s.len || (used + 2 <= s.len && in[used] == 0 && in[used + 1] == 0);
+    bool marked = length >= MARK_SIZE && memcmp(out, mark, sizeof mark) == 0;
+    size_t skip = marked ? MARK_SIZE : 0;
+    if (!used || !whole || length - skip < (marked ? SHORTEST_MARKED : SHORTEST)) {
         return false;
     }
     ret->marked = marked;
-    ret->text = s;
+    ret->text = (struct sw_str){out + skip, length - skip};
     return true;
-}
-
-/* Two bytes a character, as the code says or the zeros show. */
-static bool looks_wide(struct sw_str s, enum sw_starlight_code code) {
-    struct sw_starlight_scan scan = {0};
-    sw_starlight_scan_feed(&scan, (const uint8_t *)s.data, s.len);
-    if (code == SW_STARLIGHT_CODE_UNICODE) {
-        return scan.ended && !(scan.nul && scan.length >= SHORTEST); /* some write plain UTF-8 behind this code */
-    }
-    return s.len >= 4 && ((s.data[0] == 0) != (s.data[1] == 0)) && ((s.data[2] == 0) != (s.data[3] == 0));
 }
 
 static bool extract_comment(const struct sw_starlight_image *image, struct sw_arena *arena,
                             struct sw_starlight_message *ret) {
-    struct sw_str s = sw_starlight_comment_text(image->user_comment), wide;
+    struct sw_str s = sw_starlight_comment_text(image->user_comment);
     if (s.len == 0) {
         return false;
     }
-    if (looks_wide(s, sw_starlight_comment_code(image->user_comment)) &&
-        sw_starlight_from_utf16(s, image->exif_little_endian, arena, &wide) && take_wide(wide, ret)) {
+    if (is_wide(s, sw_starlight_comment_code(image->user_comment)) && extract_wide(image, s, arena, ret)) {
         return true;
     }
     struct candidate c = judge(image, SW_STARLIGHT_EXIF, 0);
-    ret->marked = c.kind == MARKED;
-    ret->text = (struct sw_str){s.data + c.at, (size_t)c.length};
-    if (!c.kind) {
+    char *text = c.kind ? sw_arena_strdup(arena, (struct sw_str){s.data + c.at, (size_t)c.length}) : NULL;
+    if (!text) {
         return false;
     }
-    ret->text.data = sw_arena_strdup(arena, ret->text);
-    return ret->text.data != NULL;
+    ret->marked = c.kind == MARKED;
+    ret->text = (struct sw_str){text, (size_t)c.length};
+    return true;
 }
 
 /* ---- */

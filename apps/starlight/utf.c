@@ -135,14 +135,25 @@ static size_t read_order(const uint8_t *bytes, size_t length, bool little_endian
     return at;
 }
 
-/* Share of units that are Latin text, in this order, of the first 64. */
-static int latin_units(const uint8_t *bytes, size_t length, bool little_endian) {
-    int count = 0;
-    for (size_t i = 0; i + 1 < length && i < 128; i += 2) {
-        int32_t unit = unit_at(bytes + i, little_endian);
-        count += unit < 0x250 && is_text(unit);
+/* How much a character speaks for its byte order: Latin read in the wrong order looks Chinese, and must lose against
+ * Latin; Chinese read in the wrong order looks like anything, with a letter here and there, and must lose against Chinese. */
+static int weight_of(int32_t code) {
+    if (code < 0x700) {
+        return is_text(code) ? 3 : code < 0 ? -4 : 0;
     }
-    return count;
+    if ((code >= 0x2000 && code < 0x2070) || (code >= 0x3000 && code < 0x3100) || code >= 0x10000) {
+        return 2;
+    }
+    return code < 0x2000 || (code >= 0x4E00 && code < 0xA000) || (code >= 0xAC00 && code < 0xD7A4);
+}
+
+/* Of the first 64 units, in this order. */
+static int weigh(const uint8_t *bytes, size_t length, bool little_endian) {
+    int weight = 0;
+    for (size_t at = 0, n; at + 1 < length && at < 128; at += n) {
+        weight += weight_of(decode16(bytes + at, length - at, little_endian, &n));
+    }
+    return weight;
 }
 
 size_t sw_starlight_utf16_text(const uint8_t *bytes, size_t length, bool little_endian, uint8_t *out, size_t out_size,
@@ -152,7 +163,7 @@ size_t sw_starlight_utf16_text(const uint8_t *bytes, size_t length, bool little_
         little_endian = unit_at(bytes, true) == 0xFEFF;
         skip = 2;
     } else {
-        int as_is = latin_units(bytes, length, little_endian), swapped = latin_units(bytes, length, !little_endian);
+        int as_is = weigh(bytes, length, little_endian), swapped = weigh(bytes, length, !little_endian);
         little_endian = swapped > as_is ? !little_endian : little_endian;
     }
     size_t used = read_order(bytes + skip, length - skip, little_endian, out, out_size, ret_length);

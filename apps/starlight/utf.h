@@ -17,7 +17,7 @@ bool sw_starlight_utf8_cut(const uint8_t *bytes, size_t length);
 bool sw_starlight_is_utf8_text(const uint8_t *bytes, size_t length);
 
 /* Reads UTF-16 as UTF-8 into out, up to the first character that is no text (a NUL included) or until out is full.
- * Byte order: a BOM says it (and is left out), else the order in which more bytes read as text, little_endian when both
+ * Byte order: a BOM says it (and is left out), else the order whose characters are more usual, little_endian when both
  * do alike. Returns how many bytes were read (all: `length`, or one less when that is odd and the last is NUL);
  * 0: neither order gives any text. *ret_length: bytes in out. */
 size_t sw_starlight_utf16_text(const uint8_t *bytes, size_t length, bool little_endian, uint8_t *out, size_t out_size,

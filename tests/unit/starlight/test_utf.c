@@ -98,13 +98,16 @@ static void check16(const char *bytes, size_t length, bool little, const char *t
 static void utf16_in_either_order(void **state) {
     check16("h\0i\0", 4, true, "hi", 4);
     check16("\0h\0i", 4, false, "hi", 4);
-    check16("h\0i\0", 4, false, "hi", 4); /* the order that reads as text wins over the file's */
+    check16("h\0i\0", 4, false, "hi", 4);                     /* the order that reads as text wins over the file's */
+    check16("\x71\x5C\x78\x30", 4, false, "\u5C71\u3078", 4); /* a mountain of kanji and kana, swapped */
+    check16("\0\x4E\x8C\x4E\x09\x4E\xDB\x56", 8, false, "\u4E00\u4E8C\u4E09\u56DB", 8);
+    check16("\x21\x04\x35\x04", 4, false, "\u0421\u0435", 4);
     check16("\xFF\xFEh\0i\0", 6, false, "hi", 6);
     check16("\xFE\xFF\0h\0i", 6, true, "hi", 6);
     check16("h\0i\0\0\0x\0", 8, true, "hi", 4); /* up to a NUL */
     check16("h\0i\0\0", 5, true, "hi", 5);      /* odd, the last a NUL */
     check16("\xD8\x3C\xDF\x19", 4, false, "\xF0\x9F\x8C\x99", 4);
-    check16("\xD8\x3C\0a", 4, false, "", 0); /* half a pair */
+    check16("\xD8\xD8\0a", 4, false, "", 0); /* half a pair, in either order */
     check16("", 0, true, "", 0);
     check16("\0\0", 2, true, "", 0);
 }
