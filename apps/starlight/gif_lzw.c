@@ -21,19 +21,14 @@ struct bits {
     bool cut;   /* the file ended inside the blocks */
 };
 
+/* Into the next block. false: there is none, and `at` stays at block_end. */
 static bool next_block(struct bits *b) {
-    if (b->at >= b->size) {
-        b->ended = b->cut = true;
-        return false;
-    }
-    size_t n = b->data[b->at++];
-    if (n > b->size - b->at) {
-        b->ended = b->cut = true;
-        return false;
-    }
-    b->block_end = b->at + n;
-    b->ended = n == 0;
-    return n > 0;
+    size_t room = b->size - b->at, n = room ? b->data[b->at] : 0;
+    b->cut = room < n + 1;
+    b->ended = b->cut || n == 0;
+    b->at += b->cut ? 0 : 1;
+    b->block_end = b->at + (b->cut ? 0 : n);
+    return !b->ended;
 }
 
 /* At least `need` bits into the window; false when there are no more. */
