@@ -3,9 +3,10 @@
 
 #include <math.h>
 
+#include "apps/starlight/carriers.h"
 #include "apps/starlight/utf.h"
 
-enum { MARK_LENGTH = 4, HEAD_SHORT = 32, HEAD_LONG = 256, REST_LENGTH = 256, LAG_MAX = 16, COMMENT_CODE = 8 };
+enum { MARK_LENGTH = 4, HEAD_SHORT = 32, HEAD_LONG = 256, REST_LENGTH = 256, LAG_MAX = 16 };
 
 enum run_end { END_BAD, END_NUL, END_BYTES, END_WINDOW };
 
@@ -235,21 +236,23 @@ void sw_starlight_carrier_evidence(enum sw_starlight_carrier carrier, const stru
 /* A UserComment in UTF-16 is read as the UTF-8 it stands for. */
 static void comment_evidence(const struct sw_starlight_image *image, float *out) {
     uint8_t text[SW_STARLIGHT_WINDOW + MARK_LENGTH + 4];
-    struct sw_str comment = image->user_comment;
-    if (comment.len <= COMMENT_CODE) {
+    struct sw_str comment = sw_starlight_comment_text(image->user_comment);
+    const uint8_t *bytes = (const uint8_t *)comment.data;
+    size_t length = comment.len,
+           n = length < SW_STARLIGHT_WINDOW + MARK_LENGTH ? length : SW_STARLIGHT_WINDOW + MARK_LENGTH;
+    size_t rest = length - length / 2;
+    if (length == 0) {
         return;
     }
-    const uint8_t *bytes = (const uint8_t *)comment.data + COMMENT_CODE;
-    size_t length = comment.len - COMMENT_CODE, n = length < sizeof text ? length : sizeof text;
-    struct sw_starlight_carrier_bytes carrier = {bytes, bytes + length / 2, n, 0, length};
-    if (memcmp(comment.data, "UNICODE", COMMENT_CODE) == 0 && !sw_starlight_is_utf8_text(bytes, length)) {
+    struct sw_starlight_carrier_bytes carrier = {bytes, bytes + length / 2, n, rest < REST_LENGTH ? rest : REST_LENGTH,
+                                                 length};
+    if (sw_starlight_comment_code(image->user_comment) == SW_STARLIGHT_CODE_UNICODE &&
+        !sw_starlight_is_utf8_text(bytes, length)) {
         size_t used = sw_starlight_utf16_text(bytes, length, image->exif_little_endian, text, sizeof text, &n);
         if (used) {
             carrier = (struct sw_starlight_carrier_bytes){text, text, n, 0, used == length ? n : length};
         }
     }
-    carrier.rest_length = carrier.head == text ? 0 : length - length / 2;
-    carrier.rest_length = carrier.rest_length < REST_LENGTH ? carrier.rest_length : REST_LENGTH;
     sw_starlight_carrier_evidence(SW_STARLIGHT_EXIF, &carrier, out + SW_STARLIGHT_EXIF, SW_STARLIGHT_CARRIERS);
 }
 

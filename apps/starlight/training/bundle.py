@@ -103,8 +103,9 @@ def write(arguments, tool, parameters, slope, offset, counts):
     output.mkdir(parents=True, exist_ok=True)
     model = network.onnx_model(parameters)
     (output / "detector.onnx").write_bytes(model)
+    # Platt's own sign: 1 / (1 + exp(a score + b))
     (output / "calibration.json").write_text(json.dumps(
-        {"method": "platt", "a": slope, "b": offset, "fitted_on": sum(arguments.validation)}, indent=2) + "\n")
+        {"method": "platt", "a": -slope, "b": -offset, "fitted_on": sum(arguments.validation)}, indent=2) + "\n")
     false_positives, clean, detected, stego = counts
     command = (f"apps/starlight/training/train.py --seed {arguments.seed} --epochs {arguments.epochs} "
                f"--made {arguments.made} --train {arguments.train[0]} {arguments.train[1]} "

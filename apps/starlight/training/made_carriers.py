@@ -48,7 +48,7 @@ def _bytes_periodic(rng, n):
         row = np.full(period, row[0], np.uint8)
     bits = np.unpackbits(np.resize(row, n // 8 + 1))[:n].astype(bool)
     if rng.random() < 0.5:
-        cut = int(rng.integers(8, n))
+        cut = int(rng.integers(0, n))
         bits[cut:] = _noise(rng, n - cut) if rng.random() < 0.5 else _flat(rng, n - cut)
     return bits
 
