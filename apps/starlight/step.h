@@ -25,4 +25,7 @@
 extern const struct sw_step_ops sw_starlight_input_step;
 extern const struct sw_step_ops sw_starlight_output_step;
 
+/* Makes them known to bundles; at start-up, once. */
+void sw_starlight_register_steps(void);
+
 #endif

@@ -200,3 +200,8 @@ const struct sw_step_ops sw_starlight_output_step = {
     .destroy = output_destroy,
     .run = output_run,
 };
+
+void sw_starlight_register_steps(void) {
+    sw_step_register(&sw_starlight_input_step);
+    sw_step_register(&sw_starlight_output_step);
+}

@@ -3,6 +3,7 @@
 
 #include "api/api.h"
 #include "api/mount.h"
+#include "apps/starlight/step.h"
 #include "base/memory.h"
 #include "spec/app_routes.h"
 
@@ -17,7 +18,7 @@ struct application {
 };
 
 static const struct application applications[] = {
-    {.name = "starlight"},
+    {.name = "starlight", .register_steps = sw_starlight_register_steps},
 };
 
 struct sw_apps {
