@@ -243,8 +243,8 @@ static void an_interrupted_run_reports_what_it_has(void **state) {
     assert_true(b->result.interrupted);
     assert_outcomes(b, SW_LOAD_SUCCESS, 9); /* the tenth was under way: neither success nor failure */
     assert_true(b->result.measured_ns > 0 && b->result.measured_ns < HOUR_NS);
-    close(stop_fd);
     bench_stop(b);
+    close(stop_fd);
 }
 
 static void nothing_of_the_warm_up_is_counted(void **state) {
@@ -257,8 +257,8 @@ static void nothing_of_the_warm_up_is_counted(void **state) {
     assert_int_equal(b->result.measured_ns, 0);
     assert_int_equal(b->result.rows[0].successes, 9); /* but shown */
     assert_true(b->result.rows[0].at_s < 0);
-    close(stop_fd);
     bench_stop(b);
+    close(stop_fd);
 }
 
 static bool note_path(struct answering_server *server, int fd, uint64_t number, const char *path) {
