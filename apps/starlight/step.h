@@ -27,5 +27,7 @@ extern const struct sw_step_ops sw_starlight_output_step;
 
 /* Makes them known to bundles; at start-up, once. */
 void sw_starlight_register_steps(void);
+/* Other defaults of max_bytes and max_pixels, for bundles that do not say; before the first bundle is read. */
+void sw_starlight_set_limits(uint64_t bytes_max, uint64_t pixels_max);
 
 #endif

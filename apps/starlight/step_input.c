@@ -32,6 +32,13 @@ static void input_destroy(struct sw_step *step) {
     sw_free(s);
 }
 
+static uint64_t bytes_default, pixels_default; /* 0: as the decoder has it */
+
+void sw_starlight_set_limits(uint64_t bytes_max, uint64_t pixels_max) {
+    bytes_default = bytes_max;
+    pixels_default = pixels_max;
+}
+
 static sw_status read_limits(const struct sw_params *p, struct input_step *s) {
     int64_t bytes = (int64_t)s->limits.encoded_max, pixels = (int64_t)s->limits.pixels_max;
     SW_TRY(sw_params_int(p, "max_bytes", 1, INT64_C(1) << 30, &bytes));
@@ -88,6 +95,8 @@ static sw_status input_create(json_t *params, const char *bundle_dir, struct sw_
     struct input_step *s = SW_NEW(struct input_step);
     s->step.ops = &sw_starlight_input_step;
     s->limits = sw_starlight_limits_default;
+    s->limits.encoded_max = bytes_default ? bytes_default : s->limits.encoded_max;
+    s->limits.pixels_max = pixels_default ? pixels_default : s->limits.pixels_max;
     s->images_max = IMAGES_DEFAULT;
     sw_status status = input_read(&p, specs, s);
     if (status) {

@@ -347,7 +347,8 @@ static sw_status infer_encode(struct sw_api_call *call, struct sw_error *err) {
     return SW_OK;
 }
 
-const struct sw_api_codec sw_oip_infer_codec = {sizeof(struct infer_call), infer_parse, infer_encode};
+const struct sw_api_codec sw_oip_infer_codec = {
+    .call_size = sizeof(struct infer_call), .parse = infer_parse, .encode = infer_encode};
 
 enum sw_http_result sw_api_oip_infer(struct sw_http_exchange *x) {
     return sw_api_call_start(x, &sw_oip_infer_codec);

@@ -79,7 +79,8 @@ static sw_status predict_encode(struct sw_api_call *call, struct sw_error *err) 
 }
 
 enum sw_http_result sw_api_predict(struct sw_http_exchange *x) {
-    static const struct sw_api_codec codec = {sizeof(struct sw_predict_call), sw_predict_parse, predict_encode};
+    static const struct sw_api_codec codec = {
+        .call_size = sizeof(struct sw_predict_call), .parse = sw_predict_parse, .encode = predict_encode};
     return sw_api_call_start(x, &codec);
 }
 

@@ -5,6 +5,7 @@
 #include "api/mount.h"
 #include "apps/starlight/step.h"
 #include "base/memory.h"
+#include "cli/app_starlight.h"
 #include "spec/app_routes.h"
 
 /* What an application gives. Functions may be NULL: nothing to do. */
@@ -18,7 +19,10 @@ struct application {
 };
 
 static const struct application applications[] = {
-    {.name = "starlight", .register_steps = sw_starlight_register_steps},
+    {.name = "starlight",
+     .register_steps = sw_starlight_register_steps,
+     .create = sw_app_starlight_create,
+     .destroy = sw_app_starlight_destroy},
 };
 
 struct sw_apps {

@@ -77,7 +77,7 @@ def check(route, schemas, parameters):
             fail(f"{where}: parameter {name} is not described")
     names = [s for r in route["responses"].values() for s in as_list(r)]
     if "request" in route:
-        names.append(route["request"]["schema"])
+        names += [route["request"][key] for key in ("schema", "form") if key in route["request"]]
     for name in names:
         if name not in schemas and name not in ("binary", NO_BODY) and not name.startswith("text:"):
             fail(f"{where}: unknown schema {name}")
@@ -215,8 +215,9 @@ def operation_id(route):
 def request_body(request):
     body = {"required": bool(request.get("required")), "content": {}}
     for media in request.get("media", ["application/json"]):
-        if media == "application/json":
-            body["content"][media] = {"schema": {"$ref": f"#/components/schemas/{request['schema']}"}}
+        name = {"application/json": request["schema"], "multipart/form-data": request.get("form")}.get(media)
+        if name:
+            body["content"][media] = {"schema": {"$ref": f"#/components/schemas/{name}"}}
         else:
             body["content"][media] = {"schema": {"type": "string", "contentEncoding": "binary"}}
     return body
@@ -314,7 +315,8 @@ def doc_route(route, parameters, at_root):
         request = route["request"]
         media = ", ".join(f"`{m}`" for m in request.get("media", ["application/json"]))
         need = "" if request.get("required") else ", may be left out"
-        lines += ["", f"Body: [`{request['schema']}`](#{request['schema'].lower()}){need} ({media})."]
+        form = f", [`{request['form']}`](#{request['form'].lower()})" if "form" in request else ""
+        lines += ["", f"Body: [`{request['schema']}`](#{request['schema'].lower()}){form}{need} ({media})."]
     lines += ["", "| status | body |", "| --- | --- |"]
     for status, schemas in route["responses"].items():
         bodies = []
