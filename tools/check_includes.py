@@ -21,7 +21,7 @@ import sys
 # Dependencies point to the left. As in the design, but registry stands after pipeline, whose bundles and models its gates
 # use, and stats, which is pure functions, after base.
 ORDER = ["base", "stats", "tensor", "engine", "graph", "store", "artifact", "sched", "pipeline", "registry", "rollout",
-         "observe", "auth", "http", "api", "search", "learn", "train", "apps", "cli"]
+         "observe", "auth", "http", "api", "load", "search", "learn", "train", "apps", "cli"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]*)"')
 COMMENT_OR_STRING = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
 

@@ -17,6 +17,11 @@ uint64_t sw_hash(const void *data, size_t len, uint64_t seed) {
     return mix(h);
 }
 
+uint64_t sw_random_next(uint64_t *state) {
+    *state += 0x9e3779b97f4a7c15u;
+    return mix(*state);
+}
+
 static uint64_t rotl(uint64_t x, int k) {
     return (x << k) | (x >> (64 - k));
 }

@@ -8,6 +8,9 @@
 /* 64-bit FNV-1a with a final mix (splitmix64). Stable across releases and machines: sticky routing relies on it. */
 uint64_t sw_hash(const void *data, size_t len, uint64_t seed);
 
+/* The next number of a sequence that follows from *state alone (splitmix64): repeatable by its seed, any seed will do. */
+uint64_t sw_random_next(uint64_t *state);
+
 /* Per-thread xoshiro256** seeded from getrandom(2). Not for secrets. */
 uint64_t sw_random_u64(void);
 

@@ -124,23 +124,10 @@ static void print_result(const struct bench *b) {
     printf("\n");
 }
 
-static sw_status write_output(const char *path, json_t *json, struct sw_error *err) {
-    FILE *file = fopen(path, "we");
-    if (!file) {
-        return sw_fail(err, SW_E_IO, "%s: %s", path, strerror(errno));
-    }
-    sw_cli_print_json(file, json);
-    bool failed = ferror(file) != 0;
-    if (fclose(file) != 0 || failed) {
-        return sw_fail(err, SW_E_IO, "%s: %s", path, strerror(errno));
-    }
-    return SW_OK;
-}
-
 static sw_status report(const struct bench *b, struct sw_error *err) {
     const char *output = sw_args_text(b->args, SW_OPTION_OUTPUT);
     json_t *json = to_json(b);
-    sw_status status = output ? write_output(output, json, err) : SW_OK;
+    sw_status status = output ? sw_cli_write_json(output, json, err) : SW_OK;
     if (sw_args_has(b->args, SW_OPTION_JSON)) {
         sw_cli_print_json(stdout, json);
     } else {

@@ -19,6 +19,8 @@ static sw_command_run *const runs[SW_COMMAND_COUNT] = {
     [SW_COMMAND_SERVE] = sw_run_serve,
     [SW_COMMAND_VALIDATE] = sw_run_validate,
     [SW_COMMAND_BENCH] = sw_run_bench,
+    [SW_COMMAND_LOAD] = sw_run_load,
+    [SW_COMMAND_SLO_CHECK] = sw_run_slo_check,
     [SW_COMMAND_DOCTOR] = sw_run_doctor,
     [SW_COMMAND_CONFIG_SHOW] = sw_run_config_show,
     [SW_COMMAND_CONFIG_CHECK] = sw_run_config_check,
@@ -66,6 +68,28 @@ bool sw_cli_colours(FILE *file) {
 void sw_cli_print_json(FILE *file, json_t *json) {
     json_dumpf(json, file, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     fputc('\n', file);
+}
+
+sw_status sw_cli_check_output(const char *path, struct sw_error *err) {
+    FILE *file = fopen(path, "ae");
+    if (!file) {
+        return sw_fail(err, SW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    fclose(file);
+    return SW_OK;
+}
+
+sw_status sw_cli_write_json(const char *path, json_t *json, struct sw_error *err) {
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        return sw_fail(err, SW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    sw_cli_print_json(file, json);
+    bool failed = ferror(file) != 0;
+    if (fclose(file) != 0 || failed) {
+        return sw_fail(err, SW_E_IO, "%s: %s", path, strerror(errno));
+    }
+    return SW_OK;
 }
 
 void sw_cli_print_buf(FILE *file, struct sw_buf *buf) {

@@ -16,7 +16,7 @@ sw_command_run sw_run_serve, sw_run_validate, sw_run_bench, sw_run_doctor, sw_ru
     sw_run_version, sw_run_help, sw_run_model_push, sw_run_model_list, sw_run_model_show, sw_run_model_promote,
     sw_run_model_rollback, sw_run_model_archive, sw_run_model_unalias, sw_run_model_delete, sw_run_model_tag,
     sw_run_model_history, sw_run_model_pull, sw_run_model_gc, sw_run_backup, sw_run_restore, sw_run_audit_list,
-    sw_run_audit_verify;
+    sw_run_audit_verify, sw_run_load, sw_run_slo_check;
 
 /* The whole program: parses, runs, returns the exit code. */
 int sw_cli_main(int argc, char **argv);
@@ -34,6 +34,11 @@ SW_MUST_CHECK sw_status sw_cli_config_load(const struct sw_args *args, struct sw
 /* Prints as indented JSON and a newline on `file`. */
 void sw_cli_print_json(FILE *file, json_t *json);
 void sw_cli_print_buf(FILE *file, struct sw_buf *buf);
+
+/* Writes the same into a file, which it replaces; SW_E_IO with the path. The check, before what takes long: can it be
+ * written? It makes the file when there is none. */
+SW_MUST_CHECK sw_status sw_cli_write_json(const char *path, json_t *json, struct sw_error *err);
+SW_MUST_CHECK sw_status sw_cli_check_output(const char *path, struct sw_error *err);
 
 /* Columns of the terminal at standard output, at most 100; 100 when it is none. */
 size_t sw_cli_width(void);

@@ -1,6 +1,8 @@
 /* Sizes and durations in text. */
 #include "cli/units.h"
 
+#include "tensor/number.h"
+
 struct unit {
     const char *name;
     uint64_t factor;
@@ -69,4 +71,21 @@ void sw_format_size(uint64_t bytes, char ret[SW_UNIT_TEXT_MAX]) {
 void sw_format_duration(uint64_t us, char ret[SW_UNIT_TEXT_MAX]) {
     bool seconds = us < 300 * 1000000ull; /* below five minutes seconds read better: 60s, 90s */
     format(us, seconds ? &durations[2] : durations, ret);
+}
+
+void sw_format_latency(double ms, char ret[SW_UNIT_TEXT_MAX]) {
+    bool micro = ms < 1, whole = ms >= 1000;
+    double value = micro ? ms * 1e3 : whole ? ms / 1e3 : ms;
+    int digits = value < 10 ? 2 : value < 100 ? 1 : 0;
+    snprintf(ret, SW_UNIT_TEXT_MAX, "%.*f %s", digits, value, micro ? "us" : whole ? "s" : "ms");
+}
+
+bool sw_parse_decimal(const char *text, double *ret) {
+    const char *end = text + strlen(text);
+    double value;
+    if (sw_parse_double(text, end, &value) != end) {
+        return false;
+    }
+    *ret = value;
+    return true;
 }

@@ -1,4 +1,4 @@
-/* Sizes and durations in text: "64MiB", "10s". */
+/* Sizes, durations and numbers in text: "64MiB", "10s", "0.5". */
 #ifndef SW_CLI_UNITS_H
 #define SW_CLI_UNITS_H
 
@@ -19,5 +19,11 @@ bool sw_parse_duration(struct sw_str text, uint64_t *ret_us);
 /* The shortest exact form: 65536 -> "64KiB", 1500 -> "1500B"; 90000000 -> "90s", 0 -> "0s". */
 void sw_format_size(uint64_t bytes, char ret[SW_UNIT_TEXT_MAX]);
 void sw_format_duration(uint64_t us, char ret[SW_UNIT_TEXT_MAX]);
+
+/* A time for people, in three digits or so: "87.1 us", "1.25 ms", "12.4 s". */
+void sw_format_latency(double ms, char ret[SW_UNIT_TEXT_MAX]);
+
+/* A decimal number as people write it: "10", "0.5", "1e-3"; the whole text, finite. false when it is none. */
+bool sw_parse_decimal(const char *text, double *ret);
 
 #endif

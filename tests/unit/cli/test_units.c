@@ -120,6 +120,31 @@ static void urls(void **state) {
     assert_string_equal(url, "http://localhost:1");
 }
 
+static void latencies(void **state) {
+    static const struct {
+        double ms;
+        const char *text;
+    } times[] = {{0, "0.00 us"},     {0.00712, "7.12 us"}, {0.0871, "87.1 us"}, {0.999, "999 us"}, {1, "1.00 ms"},
+                 {12.44, "12.4 ms"}, {999, "999 ms"},      {1000, "1.00 s"},    {12440, "12.4 s"}};
+    char text[SW_UNIT_TEXT_MAX];
+    for (size_t i = 0; i < SW_COUNTOF(times); i++) {
+        sw_format_latency(times[i].ms, text);
+        assert_string_equal(text, times[i].text);
+    }
+}
+
+static void decimals(void **state) {
+    static const char *const bad[] = {"", "x", "1 ", " 1", "1x", "+1", ".5", "1.", "nan", "inf", "1e999", "0x10"};
+    double value = 0;
+    assert_true(sw_parse_decimal("10", &value) && value == 10);
+    assert_true(sw_parse_decimal("0.5", &value) && value == 0.5);
+    assert_true(sw_parse_decimal("-1e-3", &value) && value == -1e-3);
+    for (size_t i = 0; i < SW_COUNTOF(bad); i++) {
+        assert_false(sw_parse_decimal(bad[i], &value));
+    }
+    assert_true(value == -1e-3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes),
@@ -127,6 +152,8 @@ int main(void) {
         cmocka_unit_test(formatted_values_read_back),
         cmocka_unit_test(loopback_is_told_from_the_rest),
         cmocka_unit_test(urls),
+        cmocka_unit_test(latencies),
+        cmocka_unit_test(decimals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
