@@ -17,6 +17,7 @@ sw_command_run sw_run_serve, sw_run_validate, sw_run_bench, sw_run_doctor, sw_ru
     sw_run_model_rollback, sw_run_model_archive, sw_run_model_unalias, sw_run_model_delete, sw_run_model_tag,
     sw_run_model_history, sw_run_model_pull, sw_run_model_gc, sw_run_backup, sw_run_restore, sw_run_audit_list,
     sw_run_audit_verify, sw_run_load, sw_run_slo_check;
+sw_command_run sw_run_evaluate, sw_run_calibrate;
 
 /* The whole program: parses, runs, returns the exit code. */
 int sw_cli_main(int argc, char **argv);

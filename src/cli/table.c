@@ -30,21 +30,28 @@ char *sw_text_clean(const char *text) {
     return copy;
 }
 
-void sw_table_init(struct sw_table *table, ...) {
-    va_list titles;
-    const char *title;
-    const char *list[SW_TABLE_COLUMNS_MAX];
+void sw_table_init_titles(struct sw_table *table, const char *const *titles) {
     *table = (struct sw_table){0};
-    va_start(titles, table);
-    while ((title = va_arg(titles, const char *))) {
+    for (const char *const *title = titles; *title; title++) {
         SW_ASSERT(table->columns < SW_TABLE_COLUMNS_MAX);
-        table->right[table->columns] = title[0] == '>';
-        list[table->columns++] = title + (title[0] == '>');
+        table->right[table->columns++] = **title == '>';
     }
-    va_end(titles);
     for (size_t i = 0; i < table->columns; i++) {
-        sw_table_cell(table, list[i]);
+        sw_table_cell(table, titles[i] + table->right[i]);
     }
+}
+
+void sw_table_init(struct sw_table *table, ...) {
+    const char *titles[SW_TABLE_COLUMNS_MAX + 1] = {NULL};
+    size_t count = 0;
+    va_list list;
+    va_start(list, table);
+    while ((titles[count] = va_arg(list, const char *))) {
+        SW_ASSERT(count < SW_TABLE_COLUMNS_MAX);
+        count++;
+    }
+    va_end(list);
+    sw_table_init_titles(table, titles);
 }
 
 void sw_table_deinit(struct sw_table *table) {

@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 
-enum { SW_TABLE_COLUMNS_MAX = 10 };
+enum { SW_TABLE_COLUMNS_MAX = 24 };
 
 struct sw_table {
     size_t columns;
@@ -20,6 +20,8 @@ struct sw_table {
 
 /* Titles, up to NULL; one that begins with '>' is aligned to the right (the sign is not shown). */
 void sw_table_init(struct sw_table *table, ...) __attribute__((sentinel));
+void sw_table_init_titles(struct sw_table *table,
+                          const char *const *titles); /* the same from a list that ends in NULL */
 void sw_table_deinit(struct sw_table *table);
 void sw_table_cell(struct sw_table *table, const char *text); /* the next cell, row by row; NULL: "-" */
 void sw_table_cell_number(struct sw_table *table, uint64_t number);

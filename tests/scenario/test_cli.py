@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 
-COMMANDS = ("serve", "validate", "bench", "doctor", "config show", "config check", "version", "help")
+COMMANDS = ("serve", "validate", "bench", "evaluate", "calibrate", "doctor", "config show", "config check", "version", "help")
 
 
 def log_lines(text):
