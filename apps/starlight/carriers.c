@@ -85,13 +85,15 @@ static void pack(const uint8_t *in, uint8_t *out, size_t n, bool low_first) {
 /* Colour samples [at, at + n) of an image with alpha, whose pixels have 4 bytes. */
 static void gather_colors(const struct sw_starlight_image *image, uint64_t at, uint8_t *out, size_t n) {
     const uint8_t *p = image->pixels + at / 3 * 4;
-    for (uint32_t c = (uint32_t)(at % 3); n > 0; n--) {
+    uint32_t c = (uint32_t)(at % 3);
+    for (; n > 0 && c > 0; n--, c = (c + 1) % 3) {
         *out++ = p[c];
-        if (++c == 3) {
-            c = 0;
-            p += 4;
-        }
+        p += c == 2 ? 4 : 0;
     }
+    for (; n >= 4; n -= 3, out += 3, p += 4) {
+        memcpy(out, p, 4); /* alpha is overwritten by the next pixel */
+    }
+    memcpy(out, p, n);
 }
 
 static void gather_alpha(const struct sw_starlight_image *image, uint64_t at, uint8_t *out, size_t n) {

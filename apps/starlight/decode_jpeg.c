@@ -3,7 +3,8 @@
  * The walk finds where the image ends: SOI, segments with a length, scans of entropy-coded data (which end at the next
  * marker that is neither a stuffed zero nor a restart), EOI. Thumbnails lie inside segments and are passed over with
  * them. libjpeg then gets exactly those bytes. Its pixels went through a lossy codec, so unless all pixels are wanted it
- * only decodes to find damage: every coefficient is read, but one pixel in 64 is made. Warnings are faults.
+ * only decodes to find damage: every coefficient is read, but one pixel in 64 is made. Warnings are faults; a wrong
+ * code in a baseline scan that leaves the right number of pixels raises none, there is no checksum.
  *
  * What follows EOI: cameras put further whole pictures there (previews, other views: CIPA DC-007). They are passed over,
  * with zeros between them, so that `trailing` begins behind the last one: a text behind either EOI is found, and a
@@ -82,15 +83,16 @@ static int next_marker(struct walk *w, bool inside) {
     }
 }
 
+static const char cut_off[] = "it is truncated: no end of image", too_many[] = "too many segments";
+
 /* From SOI to behind EOI. NULL on success, else what is wrong. */
 static const char *walk_image(struct walk *w) {
-    static const char truncated[] = "it is truncated: no end of image";
     bool inside = false;
     w->at += 2;
     for (;;) {
         int marker = next_marker(w, inside);
         if (marker < 0) {
-            return truncated;
+            return cut_off;
         }
         if (marker == EOI) {
             return NULL;
@@ -99,14 +101,14 @@ static const char *walk_image(struct walk *w) {
             return "an image begins inside it";
         }
         if (++w->segments > w->segments_max) {
-            return "it has too many segments";
+            return too_many;
         }
         if (marker == TEM || (marker >= RST0 && marker <= RST0 + 7)) {
             continue;
         }
         size_t size = w->size - w->at >= 2 ? sw_starlight_be16(w->data + w->at) : 0;
         if (size < 2 || size > w->size - w->at) {
-            return size == 1 ? "a segment's length is wrong" : truncated;
+            return size == 1 ? "a segment's length is wrong" : cut_off;
         }
         if (w->d) {
             take_segment(w->d, (uint32_t)marker, w->data + w->at + 2, size - 2);
@@ -257,6 +259,9 @@ sw_status sw_starlight_decode_jpeg(struct sw_starlight_decoder *d) {
     struct walk walk = {.data = d->data, .size = d->size, .segments_max = d->limits->chunks_max, .d = d};
     const char *wrong = walk_image(&walk);
     d->image->chunks = walk.segments;
+    if (wrong == too_many) {
+        return sw_starlight_fault(d, "it has more than %u chunks", d->limits->chunks_max);
+    }
     if (wrong) {
         return sw_starlight_fault(d, "%s", wrong);
     }

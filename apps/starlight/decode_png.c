@@ -206,7 +206,7 @@ static sw_status walk(struct png *png) {
     for (size_t at = SIGNATURE;; at += c.size + CHUNK_EXTRA) {
         SW_TRY(read_chunk(d, at, &c));
         SW_TRY(sw_starlight_count_chunk(d));
-        png->idat_closed = png->idat_count && c.type != TYPE('I', 'D', 'A', 'T');
+        png->idat_closed |= png->idat_count && c.type != TYPE('I', 'D', 'A', 'T');
         if (at == SIGNATURE) {
             SW_TRY(read_header(png, &c));
         } else if (c.type == TYPE('P', 'L', 'T', 'E')) {

@@ -10,6 +10,8 @@
  * Interlaced images are written out of order and need both at once.
  *
  * Filters and passes: PNG specification (third edition), sections 8 and 9. */
+#include <endian.h>
+
 #include <libdeflate.h>
 
 #include "apps/starlight/decode_internal.h"
@@ -58,11 +60,24 @@ static uint64_t filtered_size(const struct layout *l, const struct pass *passes,
 typedef uint8_t bytes8 __attribute__((vector_size(8)));
 typedef int16_t words8 __attribute__((vector_size(16)));
 
-/* One pixel of `distance` bytes; the compiler makes of it one or two loads, as distance is a constant where it counts. */
+/* One pixel of `distance` bytes, through a register: a vector that is put together in memory stalls. The compiler makes
+ * one or two moves of it, as distance is a constant in the end. */
 static inline bytes8 load(const uint8_t *p, size_t distance) {
-    bytes8 v = {0};
-    memcpy(&v, p, distance);
-    return v;
+    uint64_t v = 0;
+    if (distance == 3) {
+        v = (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16;
+    } else if (distance == 6) {
+        v = (uint64_t)sw_starlight_le16(p) | (uint64_t)sw_starlight_le32(p + 2) << 16;
+    } else {
+        memcpy(&v, p, distance);
+        v = le64toh(v);
+    }
+    return (bytes8)htole64(v);
+}
+
+static inline void store(uint8_t *out, bytes8 pixel, size_t distance) {
+    uint64_t v = (uint64_t)pixel;
+    memcpy(out, &v, distance);
 }
 
 static inline words8 widen(bytes8 v) {
@@ -88,7 +103,7 @@ __attribute__((always_inline)) static inline void undo_sub(const uint8_t *row, u
     bytes8 left = {0};
     for (size_t i = 0; i < n; i += distance) {
         left += load(row + i, distance);
-        memcpy(out + i, &left, distance);
+        store(out + i, left, distance);
     }
 }
 
@@ -98,7 +113,7 @@ __attribute__((always_inline)) static inline void undo_average(const uint8_t *ro
     for (size_t i = 0; i < n; i += distance) {
         words8 mean = (widen(left) + widen(load(above + i, distance))) >> 1;
         left = load(row + i, distance) + __builtin_convertvector(mean, bytes8);
-        memcpy(out + i, &left, distance);
+        store(out + i, left, distance);
     }
 }
 
@@ -109,8 +124,7 @@ __attribute__((always_inline)) static inline void undo_paeth(const uint8_t *row,
         words8 up = widen(load(above + i, distance));
         left = (widen(load(row + i, distance)) + nearest(left, up, above_left)) & low;
         above_left = up;
-        bytes8 done = __builtin_convertvector(left, bytes8);
-        memcpy(out + i, &done, distance);
+        store(out + i, __builtin_convertvector(left, bytes8), distance);
     }
 }
 
