@@ -3,14 +3,16 @@
  * the answer is sent. */
 #include "cli/bench_input.h"
 
-#include <errno.h>
-#include <math.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
+#include "cli/bench_sweep.h"
 #include "cli/cli.h"
 #include "cli/engines.h"
+#include "cli/units.h"
+#include "load/report.h"
 
 enum { ARENA_RETAIN = 64 << 20 };
 static const uint64_t PROGRESS_EVERY_NS = 200000000;
@@ -21,9 +23,9 @@ struct bench {
     struct sw_bench_input input;
     struct sw_arena arena; /* of one run */
     uint64_t iterations;
-    uint64_t *run_ns;     /* one a measured run; sorted in the end */
-    uint64_t elapsed_ns;  /* sum of them */
-    uint64_t progress_ns; /* when progress was last shown */
+    struct sw_histogram *run_ns; /* of the measured runs */
+    uint64_t elapsed_ns;         /* sum of them */
+    uint64_t progress_ns;        /* when progress was last shown */
     unsigned threads;
 };
 
@@ -52,57 +54,48 @@ static void clear_progress(void) {
     }
 }
 
-static int by_value(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 static sw_status measure(struct bench *b, struct sw_error *err) {
-    uint64_t ignored;
+    uint64_t run_ns;
     b->progress_ns = sw_now_ns(sw_clock_system());
     for (uint64_t i = 0; i < sw_args_integer(b->args, SW_OPTION_WARMUP); i++) {
-        SW_TRY(run_once(b, &ignored, err));
+        SW_TRY(run_once(b, &run_ns, err));
     }
     for (uint64_t i = 0; i < b->iterations; i++) {
-        SW_TRY(run_once(b, &b->run_ns[i], err));
-        b->elapsed_ns += b->run_ns[i];
+        SW_TRY(run_once(b, &run_ns, err));
+        sw_histogram_record(b->run_ns, run_ns);
+        b->elapsed_ns += run_ns;
         if (i % 16 == 0) {
             show_progress(b, i);
         }
     }
-    qsort(b->run_ns, b->iterations, sizeof *b->run_ns, by_value);
     return SW_OK;
 }
 
-/* Smallest value with at least p percent of the values at or below it, in milliseconds (nearest rank). */
-static double percentile_ms(const struct bench *b, double p) {
-    uint64_t rank = (uint64_t)ceil(p / 100 * (double)b->iterations);
-    return (double)b->run_ns[rank > 0 ? rank - 1 : 0] / 1e6;
+static double percentile_ms(const struct bench *b, double percent) {
+    return sw_histogram_percentile(b->run_ns, percent) / 1e6;
 }
 
 static json_t *to_json(const struct bench *b) {
-    double n = (double)b->iterations;
-    double mean_ms = (double)b->elapsed_ns / n / 1e6;
-    double per_s = n / ((double)b->elapsed_ns / 1e9);
+    double per_s = (double)b->iterations / ((double)b->elapsed_ns / 1e9);
     const struct sw_engine *engine = b->model->session->engine;
-    json_t *latency = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "min", percentile_ms(b, 0), "mean", mean_ms,
-                                "p50", percentile_ms(b, 50), "p90", percentile_ms(b, 90), "p95", percentile_ms(b, 95),
-                                "p99", percentile_ms(b, 99), "max", percentile_ms(b, 100));
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o, s:f, s:f, s:I, s:f, s:s, s:s, s:s}", "model",
-                     b->model->name, "path", b->model->bundle->path, "iterations", (json_int_t)b->iterations, "warmup",
-                     (json_int_t)sw_args_integer(b->args, SW_OPTION_WARMUP), "batch", (json_int_t)b->input.batch,
-                     "threads", (int)b->threads, "input", b->input.source, "latency_ms", latency, "throughput_per_s",
-                     per_s, "rows_per_s", per_s * (double)b->input.batch, "errors", (json_int_t)0, "error_rate", 0.0,
-                     "slipway", SW_VERSION, "engine", engine->ops->name, "engine_version",
-                     engine->ops->version(b->model->session->engine));
+    json_t *json = json_pack("{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:s}", "kind", "bench", "format", 1,
+                             "slipway", SW_VERSION, "model", b->model->name, "path", b->model->bundle->path,
+                             "iterations", (json_int_t)b->iterations, "warmup",
+                             (json_int_t)sw_args_integer(b->args, SW_OPTION_WARMUP), "batch",
+                             (json_int_t)b->input.batch, "threads", (int)b->threads, "input", b->input.source);
+    json_t *figures = json_pack("{s:I, s:I, s:f, s:f, s:f, s:o, s:s, s:s, s:o}", "requests", (json_int_t)b->iterations,
+                                "errors", (json_int_t)0, "error_rate", 0.0, "throughput_per_s", per_s, "rows_per_s",
+                                per_s * (double)b->input.batch, "latency_ms", sw_report_latency(b->run_ns), "engine",
+                                engine->ops->name, "engine_version", engine->ops->version(b->model->session->engine),
+                                "latency_histogram", sw_report_histogram(b->run_ns));
+    json_object_update_new(json, figures);
+    return json;
 }
 
 static void print_time(const char *label, double ms) {
-    if (ms < 1) {
-        printf("  %-10s %10.1f us\n", label, ms * 1e3);
-    } else {
-        printf("  %-10s %10.3f ms\n", label, ms);
-    }
+    char text[SW_UNIT_TEXT_MAX];
+    sw_format_latency(ms, text);
+    printf("  %-10s %13s\n", label, text);
 }
 
 static void print_result(const struct bench *b) {
@@ -141,12 +134,9 @@ static sw_status bench_model(struct bench *b, struct sw_error *err) {
     struct sw_arena inputs;
     sw_arena_init(&inputs, 0, 0);
     sw_arena_init(&b->arena, 0, ARENA_RETAIN);
-    b->run_ns = sw_calloc(b->iterations, sizeof *b->run_ns);
-    sw_status status = b->run_ns ? SW_OK : sw_fail(err, SW_E_TOO_LARGE, "--iterations: no memory for that many times");
-    if (!status) {
-        status = sw_bench_input_make(b->model, sw_args_text(b->args, SW_OPTION_INPUT),
-                                     (int64_t)sw_args_integer(b->args, SW_OPTION_BATCH), &inputs, &b->input, err);
-    }
+    b->run_ns = SW_NEW(struct sw_histogram);
+    sw_status status = sw_bench_input_make(b->model, sw_args_text(b->args, SW_OPTION_INPUT),
+                                           (int64_t)sw_args_integer(b->args, SW_OPTION_BATCH), &inputs, &b->input, err);
     if (!status) {
         status = measure(b, err);
         clear_progress();
@@ -171,6 +161,35 @@ static sw_status load_and_bench(struct bench *b, struct sw_cli_engines *engines,
     return status;
 }
 
+/* Options that belong to --sweep alone. */
+static sw_status check_options(const struct sw_args *args, struct sw_error *err) {
+    static const struct {
+        enum sw_option_id id;
+        const char *name;
+    } of_sweep[] = {
+        {SW_OPTION_TIME, "time"}, {SW_OPTION_MAX_BATCH, "max-batch"}, {SW_OPTION_MAX_LATENCY_MS, "max-latency-ms"}};
+    for (size_t i = 0; i < SW_COUNTOF(of_sweep); i++) {
+        if (sw_args_has(args, of_sweep[i].id)) {
+            return sw_fail(err, SW_E_USAGE, "--%s needs --sweep", of_sweep[i].name);
+        }
+    }
+    return SW_OK;
+}
+
+static sw_status run(struct bench *b, const struct sw_config *config, struct sw_cli_engines *engines,
+                     struct sw_error *err) {
+    bool sweep = sw_args_has(b->args, SW_OPTION_SWEEP);
+    const char *output = sw_args_text(b->args, SW_OPTION_OUTPUT);
+    SW_TRY(sweep ? SW_OK : check_options(b->args, err));
+    SW_TRY(sw_cli_engines_open(config, engines, err));
+    SW_TRY(output ? sw_cli_check_output(output, err) : SW_OK);
+    if (!sweep) {
+        return load_and_bench(b, engines, err);
+    }
+    unsigned pool = (unsigned)sw_config_number(config, SW_KEY_ENGINE_THREADS);
+    return sw_bench_sweep(b->args, engines, pool ? pool : sw_cpu_count(), err);
+}
+
 int sw_run_bench(const struct sw_args *args) {
     int code;
     struct sw_error err;
@@ -180,10 +199,7 @@ int sw_run_bench(const struct sw_args *args) {
     }
     struct sw_cli_engines engines = {.count = 0};
     struct bench b = {.args = args, .iterations = sw_args_integer(args, SW_OPTION_ITERATIONS)};
-    sw_status status = sw_cli_engines_open(config, &engines, &err);
-    if (!status) {
-        status = load_and_bench(&b, &engines, &err);
-    }
+    sw_status status = run(&b, config, &engines, &err);
     sw_cli_engines_close(&engines);
     sw_config_destroy(config);
     return status ? sw_cli_fail(args, &err) : SW_EXIT_DONE;

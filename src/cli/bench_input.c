@@ -237,3 +237,43 @@ sw_status sw_bench_input_make(const struct sw_model *model, const char *file, in
     *ret = input;
     return SW_OK;
 }
+
+/* --- more rows ---------------------------------------------------------------------------------------------------- */
+
+static sw_status repeat_tensor(const struct sw_tensor *from, const struct sw_tensor_spec *spec, int64_t times,
+                               struct sw_arena *arena, struct sw_tensor *ret, struct sw_error *err) {
+    int64_t shape[SW_RANK_MAX];
+    if (!spec || from->rank == 0 || spec->shape[0] >= 0) {
+        return sw_fail(err, SW_E_USAGE, "input " SW_STR_FMT " has no free dimension 0", SW_STR_ARG(from->name));
+    }
+    memcpy(shape, from->shape, sizeof shape);
+    if (__builtin_mul_overflow(shape[0], times, &shape[0])) {
+        return sw_fail(err, SW_E_TOO_LARGE, "too many rows");
+    }
+    SW_TRY(sw_tensor_alloc(ret, arena, from->name, from->dtype, shape, from->rank, err));
+    size_t bytes = from->count * sw_dtype_size(from->dtype);
+    for (int64_t i = 0; i < times && bytes > 0; i++) {
+        memcpy((char *)ret->data + (size_t)i * bytes, from->data, bytes);
+    }
+    return SW_OK;
+}
+
+sw_status sw_bench_input_repeat(const struct sw_model *model, const struct sw_bench_input *input, int64_t times,
+                                struct sw_arena *arena, struct sw_bench_input *ret, struct sw_error *err) {
+    struct sw_bench_input made = {.count = input->count, .source = input->source, .batch = input->batch * times};
+    if (times == 1) {
+        *ret = *input;
+        return SW_OK;
+    }
+    made.tensors = sw_arena_calloc(arena, input->count, sizeof *made.tensors);
+    if (!made.tensors) {
+        return sw_fail(err, SW_E_TOO_LARGE, "out of memory");
+    }
+    for (size_t i = 0; i < input->count; i++) {
+        const struct sw_tensor *from = &input->tensors[i];
+        SW_TRY(repeat_tensor(from, sw_specs_find(&model->inputs, from->name), times, arena, &made.tensors[i], err));
+    }
+    SW_TRY(try_run(model, &made, err));
+    *ret = made;
+    return SW_OK;
+}

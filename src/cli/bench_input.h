@@ -17,4 +17,10 @@ struct sw_bench_input {
 SW_MUST_CHECK sw_status sw_bench_input_make(const struct sw_model *model, const char *file, int64_t batch,
                                             struct sw_arena *arena, struct sw_bench_input *ret, struct sw_error *err);
 
+/* The same request `times` times along dimension 0 of every tensor, run once. 1: itself. SW_E_USAGE: a tensor without a free
+ * dimension 0. Shares the texts of BYTES; lives in the arena. */
+SW_MUST_CHECK sw_status sw_bench_input_repeat(const struct sw_model *model, const struct sw_bench_input *input,
+                                              int64_t times, struct sw_arena *arena, struct sw_bench_input *ret,
+                                              struct sw_error *err);
+
 #endif

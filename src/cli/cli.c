@@ -73,11 +73,15 @@ void sw_cli_print_json(FILE *file, json_t *json) {
 }
 
 sw_status sw_cli_check_output(const char *path, struct sw_error *err) {
+    bool existed = access(path, F_OK) == 0;
     FILE *file = fopen(path, "ae");
     if (!file) {
         return sw_fail(err, SW_E_IO, "%s: %s", path, strerror(errno));
     }
     fclose(file);
+    if (!existed) {
+        unlink(path); /* what fails later leaves no empty result */
+    }
     return SW_OK;
 }
 

@@ -37,7 +37,7 @@ void sw_cli_print_json(FILE *file, json_t *json);
 void sw_cli_print_buf(FILE *file, struct sw_buf *buf);
 
 /* Writes the same into a file, which it replaces; SW_E_IO with the path. The check, before what takes long: can it be
- * written? It makes the file when there is none. */
+ * written? It leaves things as they are. */
 SW_MUST_CHECK sw_status sw_cli_write_json(const char *path, json_t *json, struct sw_error *err);
 SW_MUST_CHECK sw_status sw_cli_check_output(const char *path, struct sw_error *err);
 

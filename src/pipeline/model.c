@@ -51,7 +51,10 @@ void sw_model_unref(struct sw_model *model) {
 static sw_status open_session(struct sw_model *model, const struct sw_model_options *options, struct sw_error *err) {
     const struct sw_bundle *bundle = model->bundle;
     struct sw_session_options session = {.memory_arena = bundle->memory_arena};
-    session.threads = bundle->threads ? bundle->threads : options->default_threads ? options->default_threads : 1;
+    session.threads = options->threads  ? options->threads
+                      : bundle->threads ? bundle->threads
+                                        : options->default_threads;
+    session.threads = session.threads ? session.threads : 1;
     for (size_t i = 0; i < options->engine_count; i++) {
         struct sw_engine *engine = options->engines[i];
         if (engine->ops->accepts(engine, sw_str_of(bundle->model_path))) {

@@ -38,8 +38,9 @@ struct sw_model {
 struct sw_model_options {
     struct sw_engine **engines; /* the first that accepts the file is used */
     size_t engine_count;
-    unsigned default_threads;
-    bool skip_golden; /* for `validate --no-golden`, versions that were forced over them, and tests */
+    unsigned default_threads; /* of a bundle that does not say; 0: 1 */
+    unsigned threads;         /* whatever the bundle says; 0: as it says */
+    bool skip_golden;         /* for `validate --no-golden`, versions that were forced over them, and tests */
     struct sw_clock *clock;
 };
 

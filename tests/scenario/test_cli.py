@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import yaml
 
-COMMANDS = ("serve", "validate", "bench", "evaluate", "calibrate", "doctor", "config show", "config check", "version", "help")
+COMMANDS = ("serve", "validate", "bench", "load", "slo check", "evaluate", "calibrate", "doctor", "config show", "config check", "version", "help")
 
 
 def log_lines(text):
@@ -262,6 +262,61 @@ def test_bench_says_what_is_wrong(run_slipway, test_models, words, code, part):
     done = run_slipway("bench", test_models / words[0], *words[1:])
     assert done.returncode == code, done.stderr
     assert part in done.stderr
+
+
+def test_a_result_of_bench_can_be_checked(run_slipway, test_models, tmp_path):
+    for words in (["-n", "50"], ["--sweep", "--time", "3ms", "--max-batch", "2"]):
+        assert run_slipway("bench", test_models / "mlp_45.onnx", *words, "--output", tmp_path / "b.json").returncode == 0
+        done = run_slipway("slo", "check", tmp_path / "b.json", "--max-latency-ms", "60000", "--min-throughput", "0.001")
+        assert done.returncode == 0 and done.stdout.count("ok ") == 2, done.stdout + done.stderr
+        done = run_slipway("slo", "check", tmp_path / "b.json", "--max-latency-ms", "0")
+        assert done.returncode == 1
+
+
+def test_bench_sweep_measures_each_combination_and_recommends_one(run_slipway, test_models):
+    done = run_slipway("bench", test_models / "mlp_45.onnx", "--sweep", "--time", "3ms", "--max-batch", "5", "--json",
+                       "--set", "engine.threads=2")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0 and result["batchable"] is True
+    assert [(c["threads"], c["batch"]) for c in result["cells"]] == [(t, b) for t in (1, 2) for b in (1, 2, 4)]
+    for cell in result["cells"]:
+        assert cell["runs"] >= 9 * cell["callers"] and cell["rows_per_s"] > 0  # three rounds of three or more
+    advice = result["recommendation"]
+    chosen = next(c for c in result["cells"] if (c["threads"], c["batch"]) == (advice["threads"], advice["max_batch"]))
+    assert chosen["rows_per_s"] >= 0.95 * max(c["rows_per_s"] for c in result["cells"]) and advice["limit_met"]
+    text = run_slipway("bench", test_models / "mlp_45.onnx", "--sweep", "--time", "3ms", "--max-batch", "1").stdout
+    assert "batching: { max_batch: 1 }" in text and "instances: { threads: " in text
+
+
+def test_bench_sweep_repeats_the_rows_of_a_request(run_slipway, digits):
+    result = json.loads(run_slipway("bench", digits, "--sweep", "--time", "3ms", "--max-batch", "4", "--json").stdout)
+    assert result["input"] == "golden" and {c["batch"] for c in result["cells"]} == {1, 2, 4}
+    assert not any("failed" in c for c in result["cells"])
+
+
+def test_bench_sweep_without_batching(run_slipway, test_models):
+    done = run_slipway("bench", test_models / "scalar.onnx", "--sweep", "--time", "3ms")
+    assert done.returncode == 0 and "cannot be batched" in done.stdout and "max_batch" not in done.stdout
+
+
+def test_bench_sweep_fails_when_nothing_keeps_the_limit(run_slipway, test_models):
+    done = run_slipway("bench", test_models / "mlp_45.onnx", "--sweep", "--time", "3ms", "--max-batch", "1",
+                       "--max-latency-ms", "0", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["recommendation"]["limit_met"] is False
+
+
+@pytest.mark.parametrize("words, part", [
+    (["--sweep", "--batch", "4"], "--batch does not go with --sweep"),
+    (["--sweep", "-n", "4"], "--iterations does not go with --sweep"),
+    (["--sweep", "--threads", "4"], "--threads does not go with --sweep"),
+    (["--sweep", "--time", "5"], "--time is '5'"),
+    (["--sweep", "--max-latency-ms", "x"], "--max-latency-ms is 'x'"),
+    (["--time", "5s"], "--time needs --sweep"),
+    (["--max-batch", "5"], "--max-batch needs --sweep"),
+])
+def test_wrong_usage_of_bench_sweep(run_slipway, test_models, words, part):
+    done = run_slipway("bench", test_models / "mlp_45.onnx", *words)
+    assert done.returncode == 2 and part in done.stderr
 
 
 # ---- doctor
