@@ -55,10 +55,14 @@ static sw_status open_path(struct sw_dataset *d, const char *path, struct sw_err
         d->folder = !slash ? sw_xstrdup(".") : sw_xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
         return open_lines(d, err);
     }
-    char *manifest SW_AUTO_FREE = sw_path_join(path, "manifest.jsonl");
-    d->folder = sw_xstrdup(path);
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') { /* as shells complete it; messages join it again */
+        length--;
+    }
+    d->folder = sw_xstrndup(path, length);
+    char *manifest SW_AUTO_FREE = sw_path_join(d->folder, "manifest.jsonl");
     if (!sw_path_is_file(manifest)) {
-        return sw_dataset_tree_read(path, &d->tree, err);
+        return sw_dataset_tree_read(d->folder, &d->tree, err);
     }
     d->jsonl = manifest;
     manifest = NULL;

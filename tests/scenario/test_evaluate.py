@@ -1,6 +1,7 @@
 """slipway evaluate and calibrate: every figure against one that was known beforehand or that scikit-learn gives."""
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -531,6 +532,21 @@ def test_calibrate_usage(run_slipway, model, data, samples, tmp_path, words, cod
     done = run_slipway("calibrate", model, *(places.get(word, word) for word in words))
     assert done.returncode == code and part in done.stderr, done.stderr
     assert not (tmp_path / "out.json").exists()
+
+
+def test_memory_does_not_grow_with_the_data(binary, model, tmp_path):
+    """1.5 GiB go through; one file a thread is in memory."""
+    (tmp_path / "large").write_bytes(b"x" * (8 << 20))
+    (tmp_path / "many.jsonl").write_text('{"file": "large", "label": false}\n' * 192)
+    command = [str(binary), "evaluate", str(model), "--data", str(tmp_path / "many.jsonl"), "--threads", "2", "--json"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    report = json.loads(child.stdout.read())
+    child.stdout.close()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0 and report["samples"]["evaluated"] == 192
+    if not os.environ.get("SLIPWAY_SANITIZER"):
+        assert usage.ru_maxrss < 400 << 10  # KiB
 
 
 # ---- the guide

@@ -313,8 +313,9 @@ static void a_folder_a_label(void **state) {
     assert_end(d);
     sw_dataset_close(d);
 
-    d = open_good("flat");
+    d = open_good("flat//");
     s = next_good(d);
+    assert_non_null(strstr(sw_sample_where(d, &s, &arena), "/flat/a"));
     assert_int_equal(s.label.kind, SW_LABEL_NONE);
     assert_str(s.file, "a");
     sw_dataset_close(d);
