@@ -109,3 +109,12 @@ bool sw_path_is_inside(struct sw_str name) {
     }
     return true;
 }
+
+void sw_program_folder(char *ret_path, size_t size) {
+    ssize_t n = readlink("/proc/self/exe", ret_path, size - 1);
+    ret_path[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(ret_path, '/');
+    if (slash) {
+        *slash = '\0';
+    }
+}

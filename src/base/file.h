@@ -18,6 +18,9 @@ char *sw_path_join(const char *dir, const char *name);
 /* Last component without directories; borrowed from path. */
 struct sw_str sw_path_base(struct sw_str path);
 
+/* Folder of the running program without a slash at its end, or "" when unknown. */
+void sw_program_folder(char *ret_path, size_t size);
+
 /* True when `name` stays inside the folder it is joined to: not absolute, no "..", no empty part. */
 bool sw_path_is_inside(struct sw_str name);
 

@@ -289,6 +289,10 @@ struct sw_registry *sw_app_registry(struct sw_app *app) {
     return app->backend.registry;
 }
 
+const struct sw_apps *sw_app_applications(const struct sw_app *app) {
+    return app->apps;
+}
+
 const char *sw_app_engine_version(const struct sw_app *app) {
     return app->engines.items[0]->ops->version(app->engines.items[0]);
 }

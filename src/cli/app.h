@@ -9,6 +9,7 @@
 #ifndef SW_CLI_APP_H
 #define SW_CLI_APP_H
 
+#include "cli/apps.h"
 #include "cli/config.h"
 #include "rollout/repository.h"
 
@@ -41,6 +42,7 @@ void sw_app_destroy(struct sw_app *app);
 
 struct sw_repository *sw_app_repository(struct sw_app *app);
 struct sw_registry *sw_app_registry(struct sw_app *app); /* NULL: none */
+const struct sw_apps *sw_app_applications(const struct sw_app *app);
 const char *sw_app_engine_version(const struct sw_app *app);
 uint16_t sw_app_port(const struct sw_app *app); /* the one really taken; 0 before listen */
 

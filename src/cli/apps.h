@@ -24,4 +24,15 @@ void sw_apps_destroy(struct sw_apps *apps); /* after the server, before what it 
 const struct sw_route *sw_apps_routes(const struct sw_apps *apps, size_t *ret_count);
 const char *sw_apps_openapi(const struct sw_apps *apps);
 
+/* The application at the root (server.app); NULL: none. */
+struct sw_root_app {
+    const char *name;
+    const char *model;    /* that it works with; valid until destroy */
+    const char *try_path; /* a route to try that takes what the model's input step takes, "/inference" */
+};
+const struct sw_root_app *sw_apps_root(const struct sw_apps *apps);
+/* The bundle that comes with the application at the root, on the heap: beside the program's folder in a source tree, or
+ * where it was installed. SW_E_NOT_FOUND says where it was looked for, or what other name the bundle there has. */
+SW_MUST_CHECK sw_status sw_apps_find_bundle(const struct sw_apps *apps, char **ret_path, struct sw_error *err);
+
 #endif

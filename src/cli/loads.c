@@ -69,6 +69,10 @@ sw_status sw_loads_add(struct sw_loads *loads, const char *path, struct sw_error
     return SW_OK;
 }
 
+void sw_loads_add_known(struct sw_loads *loads, const char *name) {
+    append(loads, name, false);
+}
+
 /* Rows of one model follow each other, one for each version. */
 static void append_row(void *arg, const struct sw_repository_row *row) {
     struct sw_loads *loads = arg;

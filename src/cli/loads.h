@@ -27,6 +27,9 @@ SW_MUST_CHECK sw_status sw_loads_add(struct sw_loads *loads, const char *path, s
 /* All models of a folder. */
 SW_MUST_CHECK sw_status sw_loads_add_directory(struct sw_loads *loads, const char *dir, struct sw_error *err);
 
+/* A model that the repository knows already, which may stay unavailable. */
+void sw_loads_add_known(struct sw_loads *loads, const char *name);
+
 /* Hands as many to the loader as its queue takes; call again after each outcome. */
 SW_MUST_CHECK sw_status sw_loads_submit(struct sw_loads *loads, struct sw_error *err);
 

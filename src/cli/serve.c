@@ -41,6 +41,7 @@ struct serve {
     pthread_t ender;
     uint64_t drain_delay_ms, drain_timeout_ms; /* for the ender */
     uint64_t start_ns;
+    const char *stand_in; /* the application's own model, until it is known whether the registry has one; NULL: none */
 };
 
 /* --- before anything runs ---------------------------------------------------------------------------------------- */
@@ -116,6 +117,36 @@ static sw_status add_models(struct serve *s, struct sw_error *err) {
     return directory ? add_directory(s, directory, err) : SW_OK;
 }
 
+struct search {
+    const char *name;
+    bool found;
+};
+
+static void look_for(void *arg, const struct sw_repository_row *row) {
+    struct search *search = arg;
+    search->found |= !strcmp(row->name, search->name);
+}
+
+/* The model of the application at the root: named by nobody so far, it is the one that comes with the application, unless
+ * the registry has one. */
+static void add_stand_in(struct serve *s) {
+    const struct sw_root_app *root = sw_apps_root(sw_app_applications(s->app));
+    struct search search = {.name = root ? root->model : ""};
+    char *path SW_AUTO_FREE = NULL;
+    struct sw_error err;
+    sw_repository_each(sw_app_repository(s->app), look_for, &search);
+    if (!root || search.found) {
+        return;
+    }
+    if (sw_apps_find_bundle(sw_app_applications(s->app), &path, &err) ||
+        sw_repository_add_stand_in(sw_app_repository(s->app), path, NULL, &err)) {
+        sw_log(SW_LOG_WARN, "no model of the application; name one on the command line or push one to the registry",
+               SW_F_STR("app", root->name), SW_F_STR("model", root->model), SW_F_STR("reason", err.message));
+        return;
+    }
+    s->stand_in = root->model;
+}
+
 static void log_serving(const struct serve *s) {
     sw_log(SW_LOG_INFO, "serving", SW_F_STR("host", sw_config_text(s->config, SW_KEY_SERVER_HOST)),
            SW_F_INT("port", sw_app_port(s->app)), SW_F_INT("models", sw_loads_count(s->loads)),
@@ -128,6 +159,7 @@ static sw_status start(struct serve *s, struct sw_error *err) {
     SW_TRY(sw_app_create(s->config, &s->app, err));
     SW_TRY(sw_loads_create(sw_app_repository(s->app), &s->loads, err));
     SW_TRY(add_models(s, err));
+    add_stand_in(s);
     SW_TRY(sw_loads_submit(s->loads, err));
     SW_TRY(sw_app_follow(s->app, err));
     SW_TRY(sw_app_listen(s->app, s->config, err));
@@ -292,10 +324,27 @@ static bool follow_waits(const struct serve *s) {
     return took_ms < FOLLOW_WAIT_MS && !sw_app_has_followed(s->app);
 }
 
+/* The registry has been looked at, or does not answer. */
+static void load_stand_in(struct serve *s) {
+    struct sw_error err;
+    if (!sw_repository_is_managed(sw_app_repository(s->app), sw_str_of(s->stand_in))) {
+        sw_log(SW_LOG_INFO, "the model that comes with the application stands in", SW_F_STR("model", s->stand_in));
+        sw_loads_add_known(s->loads, s->stand_in);
+        if (sw_loads_submit(s->loads, &err)) {
+            begin_end(s, fail_logged(s, &err, SW_EXIT_IMPOSSIBLE), false);
+        }
+    }
+    s->stand_in = NULL;
+}
+
 static void loop(struct serve *s) {
     for (;;) {
         bool loaded = s->state == STARTING && sw_loads_finished(s->loads);
         if (loaded && !follow_waits(s)) {
+            if (s->stand_in) {
+                load_stand_in(s);
+                continue;
+            }
             begin_serving(s);
             loaded = false;
         }

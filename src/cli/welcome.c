@@ -123,13 +123,19 @@ static bool sample_file(const struct sw_model *model, char *ret, size_t size) {
     return found;
 }
 
+/* A file as the body. */
+static void append_file_request(struct sw_buf *out, const struct sw_model *model, const char *url, const char *path) {
+    char file[PATH_MAX];
+    bool sample = sample_file(model, file, sizeof file);
+    sw_buf_printf(out, "curl -s %s%s -H 'Content-Type: %s' --data-binary @%s", url, path, media_type(model),
+                  sample ? file : "FILE");
+}
+
 void sw_welcome_request(const struct sw_model *model, const char *url, struct sw_buf *out) {
-    const char *type = media_type(model);
-    if (type) {
-        char file[PATH_MAX];
-        bool sample = sample_file(model, file, sizeof file);
-        sw_buf_printf(out, "curl -s %s/v1/models/%s:predict -H 'Content-Type: %s' --data-binary @%s", url, model->name,
-                      type, sample ? file : "FILE");
+    if (media_type(model)) {
+        char path[256];
+        snprintf(path, sizeof path, "/v1/models/%s:predict", model->name);
+        append_file_request(out, model, url, path);
     } else if (can_show(model)) {
         sw_buf_printf(out, "curl -s %s/v2/models/%s/infer -H 'Content-Type: application/json' -d '", url, model->name);
         append_body(out, model);
@@ -169,8 +175,13 @@ void sw_welcome(FILE *file, struct sw_app *app, const struct sw_loads *loads, co
     struct sw_model *model;
     struct sw_error err;
     if (name && sw_repository_acquire(sw_app_repository(app), sw_str_of(name), SW_STR(""), &model, &err) == SW_OK) {
+        const struct sw_root_app *root = sw_apps_root(sw_app_applications(app));
         SW_LIT(&text, "\n  Try it:   ");
-        sw_welcome_request(model, url, &text);
+        if (root && !strcmp(root->model, name) && media_type(model)) {
+            append_file_request(&text, model, url, root->try_path);
+        } else {
+            sw_welcome_request(model, url, &text);
+        }
         SW_LIT(&text, "\n");
         sw_repository_release(sw_app_repository(app), model);
     } else {

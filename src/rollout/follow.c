@@ -32,7 +32,7 @@ static const struct sw_served_version *find_wanted(const struct goal *goal, int6
 }
 
 static bool other_files(const struct version *version, const struct sw_served_version *wanted) {
-    return version->digest && wanted->digest && strcmp(version->digest, wanted->digest) != 0;
+    return version->stand_in || (version->digest && wanted->digest && strcmp(version->digest, wanted->digest) != 0);
 }
 
 static void adopt_version(struct entry *entry, const struct sw_served_version *wanted) {
@@ -148,7 +148,7 @@ static void note_loaded(struct sw_repository *repository, struct entry *entry, s
     version->state = SW_MODEL_READY;
     version->model = model;
     version->reason[0] = '\0';
-    version->evicted = version->attempt_failed = version->stale = false;
+    version->evicted = version->attempt_failed = version->stale = version->stand_in = false;
     sw_free(version->digest);
     version->digest = wanted ? sw_xstrdup(wanted->digest) : NULL;
     version->load_order = ++repository->loads;
@@ -300,7 +300,7 @@ static void point(struct sw_repository *repository, struct entry *entry, const s
     if (keep) {
         snprintf(before->reason, sizeof before->reason, "still live: version %lld could not be loaded: %.400s",
                  (long long)goal->live, wanted ? wanted->reason : "it is not known");
-    } else if (serving && before != wanted) {
+    } else if (serving && before != wanted && !before->stand_in) {
         keep_warm(repository, entry, before, goal->previous);
     }
     if (wanted && !keep) {

@@ -108,11 +108,16 @@ struct replaced {
 static sw_status follow_locked(struct sw_repository *repository, struct job *job, const char *name, struct goal *goal,
                                struct replaced *ret, struct sw_error *err) {
     struct entry *entry = sw_map_get(&repository->entries, sw_str_of(name));
-    if (entry && !entry->managed && !goal->deleted) {
+    bool replaces = is_stand_in(entry) && !goal->deleted && goal->live;
+    if (entry && !entry->managed && !entry->stands_in && !goal->deleted) {
         return sw_fail(err, SW_E_CONFLICT, "model '%s' is served from %s, which wins over the registry's", name,
                        entry->path);
     }
-    bool nothing = goal->deleted && (!entry || !entry->managed); /* nothing of the registry's is here under this name */
+    if (replaces && entry->jobs) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "model '%s': what stands in for it is being loaded", name);
+    }
+    /* Nothing of the registry's is here under this name, or nothing that would take the place of what stands in. */
+    bool nothing = (goal->deleted && (!entry || !entry->managed)) || (is_stand_in(entry) && !replaces);
     bool added = !nothing && !entry;
     struct entry *target = nothing ? NULL : added ? new_managed(name, goal) : entry;
     if (!push(repository, job, target)) {
@@ -124,6 +129,9 @@ static sw_status follow_locked(struct sw_repository *repository, struct job *job
     if (nothing) {
         goal_destroy(goal);
         return SW_OK;
+    }
+    if (replaces) {
+        become_managed(target);
     }
     if (added) {
         sw_map_put(&repository->entries, sw_str_of(name), target);

@@ -50,6 +50,14 @@ SW_MUST_CHECK sw_status sw_repository_add(struct sw_repository *repository, cons
 SW_MUST_CHECK sw_status sw_repository_add_directory(struct sw_repository *repository, const char *dir,
                                                     struct sw_error *err);
 
+/* A model from a file or folder that stands in until the registry has a live version of its name: then it gives way,
+ * without a moment in which neither is there. Not loaded by this; readiness waits until it has been (sw_repository_load)
+ * or the registry's has taken its place. When the registry deletes the model later, what stood in does not come back. */
+SW_MUST_CHECK sw_status sw_repository_add_stand_in(struct sw_repository *repository, const char *path,
+                                                   const char **ret_name, struct sw_error *err);
+/* Is this a model that the registry has? false for names that are not known, too. */
+bool sw_repository_is_managed(struct sw_repository *repository, struct sw_str name);
+
 /* ---- load and unload, by hand ----
  *
  * Load (or load anew: the new one is published before the old one goes) every version of a known model / unload it.

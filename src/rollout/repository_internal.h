@@ -5,6 +5,7 @@
  *   jobs.c        public functions that give the loader work
  *   loader.c      the loader thread: load and unload by hand, models whose last reference went
  *   follow.c      managed models: making one as the registry wants it
+ *   stand_in.c    models from files that give way to the registry's
  *   evict.c       managed models: the memory limit, warm versions whose time is over, loading on demand
  *   snapshot.c    the immutable tables that requests read
  *   scan.c        which versions a path holds
@@ -47,6 +48,7 @@ struct version {
     bool golden_waived;     /* loaded although its golden answers are wrong: it was forced */
     bool evicted;           /* not loaded because of memory_max: a request brings it back */
     bool attempt_failed;    /* and the last try to bring it back failed, for `reason` */
+    bool stand_in;          /* loaded from a file, before the registry wanted the name */
     bool stale;             /* loaded, but the registry has other files under this number now */
     uint64_t bytes;         /* of its files */
     char *digest;           /* of the files that are loaded, or are to be; NULL: not known */
@@ -86,6 +88,7 @@ struct served;
 struct entry {
     char *name;
     char *path;                /* as added; NULL: managed */
+    bool stands_in;            /* until the registry wants the name */
     bool wanted;               /* the newest request for it was a load */
     bool settled;              /* a load of it has ended, well or not */
     bool gone;                 /* deleted: not in the map any more, freed with its last job */
@@ -204,6 +207,12 @@ SW_MUST_CHECK sw_status make_room(struct sw_repository *repository, uint64_t byt
                                   struct sw_error *err);
 /* Loads what requests asked for; lets warm versions go whose time is over. */
 void loader_look_after_managed(struct sw_repository *repository);
+
+/* ---- stand_in.c: under the control lock ---- */
+
+bool is_stand_in(const struct entry *entry); /* and still is one; entry may be NULL */
+/* A stand-in whose only job is the follow just pushed: managed from now on; what it serves stays live. */
+void become_managed(struct entry *entry);
 
 /* ---- snapshot.c ---- */
 

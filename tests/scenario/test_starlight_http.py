@@ -4,14 +4,18 @@ The detector is a small one made here (helpers/starlight.py), so that every numb
 """
 import base64
 import json
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
 from helpers import starlight
 from helpers.registry import Registry, read_files
+from helpers.server import Server
 from helpers.waiting import until
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "meet me at the old pier at noon"
 LIMIT = 64 * 1024
 
@@ -38,7 +42,6 @@ def detector(tmp_path_factory):
 @pytest.fixture(scope="module")
 def app(binary, detector, tmp_path_factory):
     """One server for what changes nothing in it."""
-    from helpers.server import Server
     args = ["--app", "starlight", "--set", "registry.enabled=false", "--set", f"starlight.max_image_bytes={LIMIT}",
             "--set", "starlight.max_image_pixels=100000"]
     with Server(binary, [detector], args=args, cwd=tmp_path_factory.mktemp("app")) as server:
@@ -228,8 +231,9 @@ def test_every_cut_of_a_form_is_refused(client):
         assert client.post("/inference", body=body[:length], headers=headers).status == 400, length
 
 
-def test_model_that_is_no_detector(start_server, test_models):
-    server = start_server(test_models / "add_sub.onnx", args=["--set", "starlight.model=add_sub"])
+def test_model_that_is_no_detector(start_server, detector, tmp_path):
+    shutil.copy(detector / "detector.onnx", tmp_path / "numbers.onnx")  # without the steps of a bundle
+    server = start_server(tmp_path / "numbers.onnx", args=["--set", "starlight.model=numbers"])
     with server.client() as client:
         answer = client.post("/starlight/inference", body=IMAGE, headers=PNG)
         assert answer.status == 500 and "takes no images" in answer.json()["error"]["message"]
@@ -303,6 +307,83 @@ def test_versions_and_rollback_of_the_registry(start_server, tmp_path):
         until(lambda: answers() == (0.75, "1"), "version 1 is live again")
         assert client.post("/starlight/inference?model_version=2", body=IMAGE, headers=PNG).json()["model_version"] == "2"
 
+
+# ---- the detector that comes with the program
+
+@pytest.fixture(params=["apps/starlight/detector", "share/slipway/apps/starlight/detector"])
+def program(request, binary, tmp_path):
+    """The program as it lies in a source tree, and installed: a folder with bin/slipway and the bundle."""
+    place = tmp_path / "place"
+    (place / "bin").mkdir(parents=True)
+    shutil.copy2(binary, place / "bin" / "slipway")
+    (place / "third_party").symlink_to(ROOT / "third_party")  # ONNX Runtime, unless the system has it
+    starlight.write_detector(place / request.param)
+    return place
+
+
+def served(client):
+    """Probability and version that /inference answers for IMAGE."""
+    answer = client.post("/inference", body=IMAGE, headers=PNG)
+    return (answer.json()["stego_probability"], answer.json()["model_version"]) if answer.status == 200 else answer.status
+
+
+@pytest.mark.parametrize("args", [[], ["--set", "registry.enabled=false"]])
+def test_detector_of_the_program(program, tmp_path, args):
+    with Server(program / "bin" / "slipway", [], args=["--app", "starlight", *args], cwd=tmp_path) as server:
+        with server.client() as client:  # ready means that it is there
+            assert served(client) == (0.75, "1")
+            assert client.get("/starlight/models/versions").json()["models"][0]["current"] == 1
+
+
+def test_detector_of_the_program_gives_way(program, tmp_path):
+    """To the registry's, without an answer missing; and after a restart the registry's is there from the beginning."""
+    other = read_files(starlight.write_detector(tmp_path / "other", stego=0.625))
+    args = ["--app", "starlight", "--data-dir", str(tmp_path / "data")]
+    with Server(program / "bin" / "slipway", [], args=args, cwd=tmp_path) as server:
+        with server.client() as client, Registry(server.port) as registry:
+            version = registry.push("starlight", other)
+            assert served(client) == (0.75, "1")  # known to the registry, but not live
+            registry.promote("starlight", version["version"])
+            seen = set()
+            until(lambda: seen.add(served(client)) or (0.625, "1") in seen, "the registry's is live")
+            assert seen <= {(0.75, "1"), (0.625, "1")}
+    with Server(program / "bin" / "slipway", [], args=args, cwd=tmp_path) as server, server.client() as client:
+        assert served(client) == (0.625, "1")
+        assert not server.logs_of("the model that comes with the application stands in")
+
+
+def test_a_detector_that_is_named_wins(program, tmp_path):
+    named = starlight.write_detector(tmp_path / "named", stego=0.625)
+    with Server(program / "bin" / "slipway", [named], args=["--app", "starlight"], cwd=tmp_path) as server:
+        with server.client() as client:
+            assert served(client) == (0.625, "1")
+
+
+def test_the_program_without_app_or_detector(program, tmp_path):
+    with Server(program / "bin" / "slipway", [], cwd=tmp_path) as server, server.client() as client:
+        assert client.post("/starlight/inference", body=IMAGE, headers=PNG).status == 503
+    (program / "bundles").mkdir()
+    for folder in ("apps", "share"):
+        if (program / folder).exists():
+            (program / folder).rename(program / "bundles" / folder)
+    with Server(program / "bin" / "slipway", [], args=["--app", "starlight"], cwd=tmp_path) as server:
+        line = server.wait_log("no model of the application; name one on the command line or push one to the registry")
+        assert line["model"] == "starlight" and "apps/starlight/detector" in line["reason"]
+        with server.client() as client:
+            assert client.post("/inference", body=IMAGE, headers=PNG).status == 503
+
+
+def test_a_broken_detector_of_the_program(program, tmp_path):
+    for model in program.glob("**/detector.onnx"):
+        model.write_bytes(b"no model")
+    with Server(program / "bin" / "slipway", [], args=["--app", "starlight"], cwd=tmp_path) as server:
+        server.wait_log("model unavailable", model="starlight")
+        with server.client() as client:
+            answer = client.post("/inference", body=IMAGE, headers=PNG)
+            assert answer.status == 503
+
+
+# ---- metrics
 
 def metrics_of(client):
     """Samples of starlight_* without buckets: {line's name and labels: value}."""

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "engine/ort/ort_internal.h"
 
@@ -71,19 +72,9 @@ static bool open_one(const char *path, struct ort_api *ret_api, const char **ret
     return true;
 }
 
-/* Folder of the running executable without a slash at its end, or "" when unknown. */
-static void executable_folder(char *ret_path, size_t size) {
-    ssize_t n = readlink("/proc/self/exe", ret_path, size - 1);
-    ret_path[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(ret_path, '/');
-    if (slash) {
-        *slash = '\0';
-    }
-}
-
 static bool open_searched(struct ort_api *ret_api, const char **ret_version, struct sw_buf *reasons) {
     char folder[PATH_MAX];
-    executable_folder(folder, sizeof folder);
+    sw_program_folder(folder, sizeof folder);
     const struct {
         const char *base, *rest;
     } places[] = {
