@@ -294,8 +294,11 @@ def hidden(image, method, order, marked):
     if method == "exif":
         code, value = image.comment[:8], image.comment[8:]
         assert code in (b"ASCII\0\0\0", bytes(8), b"UNICODE\0")
-        if code == b"UNICODE\0" and len(value) % 2 == 0 and 0 in value:
-            return value.decode("utf-16-le" if image.comment_order == "<" else "utf-16-be").encode()
+        if code == b"UNICODE\0":  # UTF-16 by the standard, UTF-8 by careless programs
+            try:
+                assert 0 not in value and value.decode()
+            except (AssertionError, UnicodeDecodeError):
+                return value.decode("utf-16-le" if image.comment_order == "<" else "utf-16-be").encode()
         return value
     if method == "raw":
         value = image.tail

@@ -129,11 +129,11 @@ def test_sources_stay_in_their_split(tmp_path):
     (tmp_path / "text" / "sst2.tsv").write_text("sentence\tlabel\n" + "".join(f"film {i} was fine \t1\n" for i in range(300)))
     used, sentences = {}, {}
     for split in ("train", "validation", "test"):
-        lines = build(tmp_path / split, "--data", tmp_path, split=split, clean=15, stego=60)
+        lines = build(tmp_path / split, "--data", tmp_path, split=split, clean=9, stego=36)
         used[split] = {line["source"] for line in lines if not line["source"].startswith("made-")}
         sentences[split] = {line for line in news for made in lines if line in (made["payload"] or "")}
         assert len(used[split]) >= 3 and sentences[split]
-    assert len(set().union(*used.values())) == sum(map(len, used.values())) > 12
+    assert len(set().union(*used.values())) == sum(map(len, used.values())) > 9
     assert len(set().union(*sentences.values())) == sum(map(len, sentences.values()))
 
 

@@ -48,7 +48,7 @@ class Builder:
         self.output, self.seed, self.split = output, seed, split
         real = () if data is None else sources.real_sources(data, split)
         self.originals = {} if data is None else sources.originals(data, split)
-        self.maker = Maker(Writer(split, data), real, f"made-{split}-{seed}")
+        self.maker = Maker(Writer(split, data), real, self.originals, f"made-{split}-{seed}")
 
     def build(self, job):
         """Writes one image and returns its line of the manifest."""

@@ -145,8 +145,8 @@ def pack_small(samples, depth):
 # ---- GIF
 
 def gif(width, height, frames, *, palette=None, loop=None, comments=(), background=0, applications=(), xmp=None):
-    """A GIF89a. A frame is a dict: indices, and optionally left, top, palette (a local one), interlaced, delay
-    (hundredths of a second), transparent (an index), disposal. `loop`: number of repeats, None for no loop extension.
+    """A GIF89a, or GIF87a where no extension is needed. A frame is a dict: indices, and optionally left, top, palette (a local
+    one), interlaced, delay (hundredths of a second), transparent (an index), disposal. `loop`: number of repeats, None for no loop extension.
     `comments`: bytes each. `applications`: (11-byte name, data). `xmp`: a packet, stored as one stream with Adobe's tail."""
     out = [b"GIF89a", struct.pack("<HH", width, height)]
     if palette is not None:
@@ -164,7 +164,8 @@ def gif(width, height, frames, *, palette=None, loop=None, comments=(), backgrou
         out.append(b"\x21\xfe" + _sub_blocks(comment))
     for frame in frames:
         out.append(_gif_frame(frame, palette))
-    return b"".join(out) + b";"
+    made = b"".join(out) + b";"
+    return b"GIF87a" + made[6:] if b"\x21" not in [part[:1] for part in out[2:]] else made
 
 
 def _gif_frame(frame, global_palette):

@@ -69,19 +69,24 @@ class Made:
 
 
 class Maker:
-    """Makes the images of one split. `real`: paths of real images, may be empty; `prefix` begins the ids of made-up ones."""
+    """Makes the images of one split. `real`: paths of real images, may be empty; `prefix` begins the ids of made-up ones.
+    `originals`: {format: paths} of files that may be used as they are."""
 
-    def __init__(self, writer, real, prefix):
-        self.writer, self.real, self.prefix = writer, real, prefix
+    def __init__(self, writer, real, originals, prefix):
+        self.writer, self.real, self.originals, self.prefix = writer, real, originals, prefix
         self.own = None  # indices and palette of the source in hand, where it has some and is used as it is
 
     def make(self, d, form, hiding):
-        w, h = _size(d, form)
-        kind, source, rgb = self._content(d, w, h)
-        h, w = rgb.shape[:2]
-        carrier = d.pick(CARRIERS.get((hiding.method, form), ALL[form]))
         notes = []
-        data, carrier = getattr(self, "_" + form)(d, rgb, carrier, hiding, notes)
+        if hiding.method in (None, "exif", "raw") and self.originals.get(form) and d.chance(0.12):
+            kind, carrier, path = "photo-file", "original", d.choice(self.originals[form])
+            source, data, rgb = path.stem, path.read_bytes(), sources.load(path)
+        else:
+            kind, source, rgb = self._content(d, *_size(d, form))
+            carrier = d.pick(CARRIERS.get((hiding.method, form), ALL[form]))
+            data, carrier = getattr(self, "_" + form)(d, rgb, carrier, hiding, notes)
+        if form in ("png", "jpeg", "webp"):
+            data = getattr(self, f"_{form}_around")(d, data, rgb, hiding, notes)
         if hiding.method == "raw":
             data += embed.trailing(hiding.draw(d, self.writer, 20000), hiding.raw_variant)
         elif d.chance(0.2):
@@ -172,8 +177,7 @@ class Maker:
 
     # ---- PNG
 
-    def _png(self, d, rgb, carrier, hiding, notes):
-        data, carrier = self._png_image(d, rgb, carrier, hiding, notes)
+    def _png_around(self, d, data, rgb, hiding, notes):
         before, after = [], []
         if d.chance(0.3):
             before.append((b"gAMA", struct.pack(">I", 45455)))
@@ -193,9 +197,10 @@ class Maker:
         block = self._exif(d, hiding, 0.14, rgb, notes)
         if block:
             (before if d.chance(0.6) else after).append((b"eXIf", block))
-        return containers.png_insert(data, before, after), carrier
+        present = {tag for tag, _ in containers.png_chunks(data)} - {b"tEXt", b"zTXt", b"iTXt"}
+        return containers.png_insert(data, [chunk for chunk in before if chunk[0] not in present], after)
 
-    def _png_image(self, d, rgb, carrier, hiding, notes):
+    def _png(self, d, rgb, carrier, hiding, notes):
         settings = {"interlaced": d.chance(0.14), "level": d.choice((1, 3, 6, 9 if rgb.size < 60000 else 6)),
                     "filters": d.choice(("adaptive", "adaptive", 0, 1, 2, 4)), "split": d.choice((0, 0, 8192, 1000))}
         by_pil = d.chance(0.4) and not settings["interlaced"]
@@ -256,6 +261,9 @@ class Maker:
         out = io.BytesIO()
         image.save(out, "JPEG", quality=d.randint(30, 98), subsampling=d.choice((0, 1, 2)), optimize=d.chance(0.3),
                    progressive=carrier == "progressive" or (carrier == "gray" and d.chance(0.3)))
+        return out.getvalue(), carrier
+
+    def _jpeg_around(self, d, data, rgb, hiding, notes):
         segments = []
         block = self._exif(d, hiding, 0.42, rgb, notes)
         if block:
@@ -273,13 +281,13 @@ class Maker:
             segments.append((0xFE, text.encode()))
             notes.append("com")
         if d.chance(0.04):
-            segments.append((0xE2, metadata.mpf(d, 2000, len(out.getvalue()) + 200)))
+            segments.append((0xE2, metadata.mpf(d, 2000, len(data) + 200)))
             notes.append("mpf")
         if d.chance(0.05):
             segments.append((d.choice((0xE3, 0xE4, 0xE7, 0xEC, 0xEF)), d.block(d.randint(4, 200))))
         if d.chance(0.25):
             d.shuffle(segments)
-        return containers.jpeg_insert(out.getvalue(), segments, keep_jfif=d.chance(0.7), first=d.chance(0.15)), carrier
+        return containers.jpeg_insert(data, segments, keep_jfif=d.chance(0.7), first=d.chance(0.15))
 
     # ---- GIF
 
@@ -346,10 +354,14 @@ class Maker:
             data = _saved(pixels, "WEBP", lossless=True, exact=exact, quality=d.choice((0, 20, 60)), method=d.choice((0, 1, 2)))
         else:
             data = self._webp_lossy(d, pixels, hiding)
+        return data, carrier
+
+    def _webp_around(self, d, data, rgb, hiding, notes):
+        h, w = rgb.shape[:2]
         block, packet, profile = self._exif(d, hiding, 0.3, rgb, notes), self._xmp(d, 0.1, notes), self._icc(d, 0.15, notes)
         if block and d.chance(0.3):
             block = b"Exif\0\0" + block  # as many programs write it
-        return containers.webp_extend(data, w, h, icc=profile, exif=block, xmp=packet), carrier
+        return containers.webp_extend(data, w, h, icc=profile, exif=block, xmp=packet)
 
     @staticmethod
     def _webp_lossy(d, pixels, hiding):
