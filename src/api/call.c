@@ -4,7 +4,7 @@
  * other body is parsed at once, and then runs right here when the model is known to be quick for that many rows, else on
  * the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is encoded where the model ran.
  *
- * Holds: parse itself is one, and what it has begun elsewhere are others. Whoever gives up the last one goes on with the
+ * Holds: parse itself is one, and what it has begun elsewhere another. Whoever gives up the last one goes on with the
  * runs: the thread that parsed, as if nothing had been held, or the one that releases, by way of the executor. So the
  * call is never touched by a thread that has given up its hold.
  *
@@ -155,7 +155,8 @@ static enum sw_http_result submit(struct sw_api_call *call) {
 }
 
 void sw_api_call_hold(struct sw_api_call *call) {
-    atomic_fetch_add_explicit(&call->holds, 1, memory_order_relaxed);
+    int before = atomic_fetch_add_explicit(&call->holds, 1, memory_order_relaxed);
+    SW_ASSERT(before == 1); /* that of parse: one other at a time, since the arena has one owner */
 }
 
 void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err) {

@@ -73,8 +73,8 @@ enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct s
 /* For a part of the request that has to be waited for and must not keep a worker from running models (a picture that
  * another server has). parse calls hold, hands the call to a thread that may wait, no longer touches the call, its runs
  * or the arena, and returns SW_OK; that thread completes the runs, with x->arena for memory, and calls release as its
- * last act on the call. The runs begin when all holds are released. release with an error: the call fails with it. A
- * parse that fails after a hold has handed the call to nobody; the hold is void. */
+ * last act on the call. The runs begin then, or the call fails with the error given. One hold a call. A parse that fails
+ * after a hold has handed the call to nobody; the hold is void. */
 void sw_api_call_hold(struct sw_api_call *call);
 void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err); /* err NULL: done */
 

@@ -18,9 +18,11 @@ struct harness_options {
     unsigned workers;       /* 0: 2 */
     size_t queue_max;       /* 0: 64 */
     bool registry;
-    const char *store_url;       /* of the registry; NULL: SQLite in the folder */
-    const char *registry_reason; /* why there is none */
-    bool no_serving;             /* nothing follows the registry */
+    const char *store_url;         /* of the registry; NULL: SQLite in the folder */
+    const char *registry_reason;   /* why there is none */
+    bool no_serving;               /* nothing follows the registry */
+    const struct sw_route *routes; /* instead of the API's; NULL: those */
+    size_t route_count;
 };
 
 void harness_start(const struct harness_options *options);
