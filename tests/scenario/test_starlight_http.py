@@ -5,7 +5,9 @@ The detector is a small one made here (helpers/starlight.py), so that every numb
 import base64
 import json
 import random
+import re
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -464,3 +466,31 @@ def test_many_at_once(app):
     for thread in threads:
         thread.join()
     assert not faults, faults[0]
+
+
+# ---- documentation
+
+def test_commands_of_the_documentation(app, tmp_path):
+    """Every curl line of docs/starlight.md, as it stands there but for the port."""
+    (tmp_path / "image.png").write_bytes(IMAGE)
+    text = (ROOT / "docs" / "starlight.md").read_text()
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines()]
+    lines = [line for line in lines if line.startswith("curl ")]
+    assert len(lines) == 8
+    for line in lines:
+        command = line.replace("127.0.0.1:8080", f"127.0.0.1:{app.port}")
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, line
+        if "image_url" in line:
+            assert "starlight.image_url switches it on" in done.stdout
+        elif "/inference" in line:
+            assert json.loads(done.stdout)["extracted_message"] == SECRET, line
+        elif "rollback" in line:
+            assert "served from a file" in done.stdout
+        elif "metrics" in line:
+            documented = set(re.findall(r"^\| `(starlight_\w+)", text, re.M))
+            # Those without labels are there from the beginning; the others were used by the lines before.
+            shown = set(re.findall(r"^# TYPE (starlight_\w+)", done.stdout, re.M))
+            assert documented - {"starlight_image_fetches_total"} <= shown <= documented
+        else:
+            assert "starlight" in done.stdout and json.loads(done.stdout), line
