@@ -140,6 +140,7 @@ enum sw_http_result sw_starlight_inference(struct sw_http_exchange *x) {
     struct sw_error err;
     if (sw_api_call_create(x, &codec, sw_str_of(app->options.model), version, &call, &err)) {
         explain_missing(app->options.model, version, &err);
+        app_metrics_refused(&app->metrics, err.code);
         return sw_api_reply_error(x, &err);
     }
     ((struct inference *)call)->app = app;

@@ -6,7 +6,10 @@
 #include "base/memory.h"
 #include "http/fetch_internal.h"
 
-enum { PIN_MAX = SW_FETCH_HOST_MAX + 16 + SW_FETCH_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 3) };
+enum {
+    HEADER_BYTES_MAX = 64 * 1024,
+    PIN_MAX = SW_FETCH_HOST_MAX + 16 + SW_FETCH_ADDRESSES_MAX * (INET6_ADDRSTRLEN + 3),
+};
 
 /* One sw_fetch. */
 struct fetch {
@@ -16,7 +19,8 @@ struct fetch {
     /* of the hop */
     struct fetch_target target;
     CURL *curl;
-    bool blocked;   /* the socket's address was not allowed */
+    bool blocked; /* the socket's address was not allowed */
+    size_t header_bytes;
     bool answered;  /* another status than 200: its body is not read */
     sw_status full; /* why the body was not read to its end */
 };
@@ -91,6 +95,13 @@ static long status_of(const struct fetch *f) {
     return status;
 }
 
+/* Of an answer, redirects' and trailers too; libcurl keeps them all in memory. */
+static size_t take_header(char *data, size_t size, size_t count, void *arg) {
+    struct fetch *f = arg;
+    f->header_bytes += size * count;
+    return f->header_bytes <= HEADER_BYTES_MAX ? size * count : 0;
+}
+
 static size_t take_body(char *data, size_t size, size_t count, void *arg) {
     struct fetch *f = arg;
     size_t n = size * count;
@@ -149,6 +160,8 @@ static void set_up(struct fetch *f, struct curl_slist *pins) {
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)(connect ? connect : 1));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(left ? left : 1));
     curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)o->bytes_max);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, f);
 }
@@ -172,6 +185,10 @@ static sw_status explain(const struct fetch *f, CURLcode code, struct sw_error *
     case CURLE_FILESIZE_EXCEEDED: return too_large(f, err);
     case CURLE_OUT_OF_MEMORY: return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
     case CURLE_WRITE_ERROR:
+        if (f->header_bytes > HEADER_BYTES_MAX) {
+            return sw_fail(err, SW_E_UNPROCESSABLE, "host '%.100s' sent more than %d bytes of headers", f->target.name,
+                           HEADER_BYTES_MAX);
+        }
         if (f->full == SW_E_TOO_LARGE) {
             return too_large(f, err);
         }
@@ -251,6 +268,7 @@ static sw_status hop(struct fetch *f, const char *url, char **ret_next, struct s
     }
     SW_TRY(fetch_resolve(f->fetcher, &f->target, left, err));
     f->blocked = f->answered = false;
+    f->header_bytes = 0;
     f->curl = curl_easy_init();
     if (!f->curl) {
         return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");

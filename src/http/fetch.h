@@ -43,7 +43,8 @@ struct sw_fetch_options {
     uint64_t timeout_ms; /* from start_ns of sw_fetch to the last byte, redirects included */
     unsigned redirects_max;
     struct sw_clock *clock;
-    /* NULL: the system's resolver. For tests: false when the host is not known; the port is set afterwards. */
+    /* NULL: the system's resolver. For tests: false when the host is not known; the port is set afterwards. On a thread
+     * that a fetch does not wait for longer than it may. */
     bool (*resolve)(void *arg, const char *host, struct sw_fetch_addresses *ret);
     void *resolve_arg;
 };

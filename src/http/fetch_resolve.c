@@ -24,6 +24,8 @@ struct lookup {
     bool done, found;
     struct sw_fetch_addresses addresses;
     char host[SW_FETCH_HOST_MAX + 1];
+    bool (*resolve)(void *arg, const char *host, struct sw_fetch_addresses *ret); /* of the options */
+    void *resolve_arg;
 };
 
 static void copy_addresses(const struct addrinfo *list, struct sw_fetch_addresses *ret) {
@@ -61,7 +63,8 @@ static void leave(struct lookup *l) {
 static void *run_lookup(void *arg) {
     struct lookup *l = arg;
     struct sw_fetch_addresses addresses = {0};
-    bool found = look_up(l->host, AI_ADDRCONFIG, &addresses);
+    bool found = l->resolve ? l->resolve(l->resolve_arg, l->host, &addresses)
+                            : look_up(l->host, AI_ADDRCONFIG, &addresses);
     pthread_mutex_lock(&l->lock);
     l->addresses = addresses;
     l->found = found;
@@ -72,7 +75,7 @@ static void *run_lookup(void *arg) {
     return NULL;
 }
 
-static struct lookup *create_lookup(const char *host) {
+static struct lookup *create_lookup(const struct sw_fetch_options *options, const char *host) {
     struct lookup *l = sw_calloc(1, sizeof *l);
     if (l) {
         pthread_condattr_t attributes;
@@ -82,6 +85,8 @@ static struct lookup *create_lookup(const char *host) {
         pthread_condattr_destroy(&attributes);
         pthread_mutex_init(&l->lock, NULL);
         l->users = 2;
+        l->resolve = options->resolve;
+        l->resolve_arg = options->resolve_arg;
         snprintf(l->host, sizeof l->host, "%s", host);
     }
     return l;
@@ -100,10 +105,11 @@ static void wait_for(struct lookup *l, uint64_t wait_ms) {
 }
 
 /* *ret_known: is the outcome known in time? */
-static sw_status look_up_within(const char *host, uint64_t wait_ms, struct sw_fetch_addresses *ret, bool *ret_known,
-                                bool *ret_found, struct sw_error *err) {
+static sw_status look_up_within(const struct sw_fetch_options *options, const char *host, uint64_t wait_ms,
+                                struct sw_fetch_addresses *ret, bool *ret_known, bool *ret_found,
+                                struct sw_error *err) {
     pthread_t thread;
-    struct lookup *l = create_lookup(host);
+    struct lookup *l = create_lookup(options, host);
     if (!l) {
         return sw_fail(err, SW_E_UNAVAILABLE, "out of memory");
     }
@@ -138,10 +144,8 @@ static void set_port(struct sockaddr_storage *address, uint16_t port) {
 static sw_status find(const struct sw_fetcher *f, struct fetch_target *t, uint64_t wait_ms, struct sw_error *err) {
     bool known = true, found = look_up(t->name, AI_NUMERICHOST, &t->addresses);
     t->numeric = found;
-    if (!found && f->options.resolve) {
-        found = f->options.resolve(f->options.resolve_arg, t->name, &t->addresses);
-    } else if (!found) {
-        SW_TRY(look_up_within(t->name, wait_ms, &t->addresses, &known, &found, err));
+    if (!found) {
+        SW_TRY(look_up_within(&f->options, t->name, wait_ms, &t->addresses, &known, &found, err));
     }
     if (!known) {
         return sw_fail(err, SW_E_DEADLINE_EXCEEDED, "the address of host '%.100s' did not come in time", t->name);

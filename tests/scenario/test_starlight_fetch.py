@@ -118,7 +118,7 @@ def test_three_redirects_and_no_more(open_server, elsewhere):
     ("/missing", 422, "answered 404"), ("/status?code=500", 422, "answered 500"), ("/status?code=206", 422, "answered 206"),
     ("/empty", 422, "sent nothing"), ("/cut", 422, "failed"), ("/gzip", 415, None), ("/page.html", 415, None),
     ("/over.bin", 413, str(LIMIT)), (f"/announced?n={LIMIT + 1}", 413, str(LIMIT)), ("/announced?n=99999999999999999999", 413, None),
-    ("/endless", 413, str(LIMIT)), ("/redirect?to=ftp://127.0.0.1/a.png", 422, "only http"),
+    ("/headers", 422, "headers"), ("/trailers", 422, "headers"), ("/endless", 413, str(LIMIT)), ("/redirect?to=ftp://127.0.0.1/a.png", 422, "only http"),
     ("/redirect?to=file:///etc/passwd", 422, "only http"), ("/redirect?to=http://user:pw@127.0.0.1/", 422, "user name"),
     ("/redirect?to=http://127.0.0.1:22/", 422, "port 22"), ("/status?code=302", 422, "answered 302")])
 def test_answers_of_others(open_server, elsewhere, path, status, words):

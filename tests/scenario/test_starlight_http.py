@@ -269,6 +269,7 @@ def test_no_detector(start_server):
     with server.client() as client:
         answer = client.post("/starlight/inference", body=IMAGE, headers=PNG)
         assert answer.status == 503 and "no model 'starlight' is served" in answer.json()["error"]["message"]
+        assert metrics_of(client)['starlight_images_refused_total{reason="unavailable"}'] == "1"
         health = client.get("/starlight/health").json()
         assert health["status"] == "not_ready" and health["models"] == []
         assert client.get("/starlight/models/versions").status == 404

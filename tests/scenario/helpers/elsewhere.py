@@ -4,7 +4,7 @@
 
 Paths beside the files given: /redirect?to=URL, /status?code=N, /empty, /cut (announces more than it sends), /announced?n=N
 (announces N bytes, sends one), /endless (chunks without an end), /silent (never answers), /drip (headers, then nothing),
-/gzip (says its bytes are compressed). Those that wait do so until the server is closed.
+/gzip (says its bytes are compressed), /headers and /trailers (without an end). Those that wait do so until the server is closed.
 """
 import http.server
 import threading
@@ -70,6 +70,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         except OSError:
             self.server.owner.cut.set()  # the other side had enough
+
+    def on_headers(self, _):
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            while not self.server.owner.closing.is_set():
+                self.wfile.write(b"X-More: %s\r\n" % (b"x" * 4000))
+        except OSError:
+            self.server.owner.cut.set()
+
+    def on_trailers(self, _):
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+            while not self.server.owner.closing.is_set():
+                self.wfile.write(b"X-More: %s\r\n" % (b"x" * 4000))
+        except OSError:
+            self.server.owner.cut.set()
 
     def on_silent(self, _):
         self.server.owner.closing.wait(60)

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -61,7 +62,9 @@ static void target_stop(struct target *t) {
 
 struct names {
     const char *addresses[4]; /* of every name; NULL: no more */
-    int asked;
+    atomic_int asked;
+    pthread_mutex_t *gate; /* not NULL: it is passed first */
+    atomic_int ended;
 };
 
 static void add_address(struct sw_fetch_addresses *ret, const char *text) {
@@ -75,12 +78,18 @@ static void add_address(struct sw_fetch_addresses *ret, const char *text) {
 
 static bool resolve(void *arg, const char *host, struct sw_fetch_addresses *ret) {
     struct names *names = arg;
-    names->asked++;
+    atomic_fetch_add(&names->asked, 1);
     ret->count = 0;
+    if (names->gate) {
+        pthread_mutex_lock(names->gate);
+        pthread_mutex_unlock(names->gate);
+    }
     for (size_t i = 0; i < SW_COUNTOF(names->addresses) && names->addresses[i]; i++) {
         add_address(ret, names->addresses[i]);
     }
-    return ret->count > 0;
+    bool found = ret->count > 0;
+    atomic_fetch_add(&names->ended, 1); /* the test may be gone from here on */
+    return found;
 }
 
 static struct sw_fetcher *fetcher(const char *hosts, const char *networks, uint16_t port, struct names *names) {
@@ -123,7 +132,7 @@ static void test_goes_to_the_address_that_was_checked(void **state) {
     struct sw_error err;
     /* No resolver in the world knows this name: that it is reached proves that the address is the pinned one. */
     assert_int_equal(fetch(f, "Pictures.Example.", t.port, &fetched, &err), SW_OK);
-    assert_int_equal(names.asked, 1);
+    assert_int_equal(atomic_load(&names.asked), 1);
     assert_true(sw_str_is(fetched.bytes, "hello"));
     assert_int_equal(atomic_load(&f->held), 5);
     sw_fetched_drop(&fetched);
@@ -176,7 +185,7 @@ static void test_hosts_that_are_not_allowed_are_not_looked_up(void **state) {
         assert_non_null(strstr(err.message, "not one that may be fetched from"));
     }
     assert_int_equal(fetch(f, "a.example", 81, &fetched, &err), SW_E_UNPROCESSABLE);
-    assert_int_equal(names.asked, 0);
+    assert_int_equal(atomic_load(&names.asked), 0);
     sw_fetcher_destroy(f);
 }
 
@@ -188,7 +197,31 @@ static void test_time_spent_waiting_counts(void **state) {
     struct sw_error err;
     uint64_t long_ago = sw_now_ns(sw_clock_system()) - UINT64_C(11000000000);
     assert_int_equal(sw_fetch(f, SW_STR("http://a.example/"), long_ago, &fetched, &err), SW_E_DEADLINE_EXCEEDED);
-    assert_int_equal(names.asked, 0);
+    assert_int_equal(atomic_load(&names.asked), 0);
+    sw_fetcher_destroy(f);
+}
+
+/* A resolver that does not answer: the fetch ends in time all the same, and lookups do not pile up without a limit. */
+static void test_resolver_that_hangs(void **state) {
+    enum { MOST = 32 };
+    static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    static struct names names = {.addresses = {"93.184.216.34"}, .gate = &gate};
+    struct sw_fetcher *f = fetcher("*", "", 80, &names);
+    struct sw_fetched fetched;
+    struct sw_error err;
+    f->options.timeout_ms = 20;
+    pthread_mutex_lock(&gate);
+    for (int i = 0; i < MOST; i++) {
+        assert_int_equal(fetch(f, "slow.example", 80, &fetched, &err), SW_E_DEADLINE_EXCEEDED);
+        assert_non_null(strstr(err.message, "did not come in time"));
+    }
+    assert_int_equal(fetch(f, "slow.example", 80, &fetched, &err), SW_E_UNAVAILABLE);
+    assert_int_equal(fetch(f, "127.0.0.1", 80, &fetched, &err), SW_E_UNPROCESSABLE); /* needs no lookup */
+    pthread_mutex_unlock(&gate);
+    while (atomic_load(&names.ended) < MOST) {
+        sched_yield();
+    }
+    assert_int_equal(atomic_load(&names.asked), MOST);
     sw_fetcher_destroy(f);
 }
 
@@ -249,6 +282,7 @@ int main(void) {
         cmocka_unit_test(test_names_without_address),
         cmocka_unit_test(test_hosts_that_are_not_allowed_are_not_looked_up),
         cmocka_unit_test(test_time_spent_waiting_counts),
+        cmocka_unit_test(test_resolver_that_hangs),
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_wrong_lists),
     };
