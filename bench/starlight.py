@@ -58,10 +58,10 @@ def load(url, bodies, connections, seconds):
     if done.returncode:
         sys.exit(f"bench: slipway load: {done.stderr}")
     result = json.loads(done.stdout)
-    if result["errors"]["total"]:
-        sys.exit(f"bench: {url}: {result['errors']}")
+    if result["errors"]:
+        sys.exit(f"bench: {url}: {result['failures']}")
     latency = result["latency_ms"]
-    return {"per_s": result["throughput_rps"], "p50_us": latency["p50"] * 1e3, "p95_us": latency["p95"] * 1e3,
+    return {"per_s": result["throughput_per_s"], "p50_us": latency["p50"] * 1e3, "p95_us": latency["p95"] * 1e3,
             "p99_us": latency["p99"] * 1e3}
 
 

@@ -21,7 +21,7 @@ name: starlight
 model: detector.onnx
 description: Is something hidden in this image? Text in bit planes, palette indices, EXIF, or behind the end of the file.
 batching: {{ max_batch: 32, max_delay_us: 500 }}
-input: {{ kind: starlight, max_bytes: 16777216, max_pixels: 64000000 }}
+input: {{ kind: starlight, max_bytes: 134217728 }} # over HTTP starlight.max_image_bytes decides
 output:
   calibrate: {{ file: calibration.json, tensor: stego_score, name: stego_probability }}
   threshold: {{ value: {threshold}, tensor: stego_probability, name: is_stego }}
