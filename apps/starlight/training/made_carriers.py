@@ -146,7 +146,7 @@ def clean_comment(rng):
     n = int(rng.integers(1, 300))
     kind = rng.integers(9)
     if kind >= 7:
-        return short_note(rng) + b"\0" * int(rng.choice([0, 0, 1, 20]))
+        return short_note(rng) + b"\0" * int(rng.choice([0, 0, 1, 20])) + b" " * int(rng.choice([0, 0, 8, 30, 200]))
     if kind == 0:
         return bytes([int(rng.choice([0, 0x20, 0xFF]))]) * n
     if kind == 1:
@@ -190,7 +190,8 @@ def clean_trailing(rng):
     if kind == 4:
         dashes = b"-" * int(rng.integers(2, 40))
         tag = bytes(rng.choice(np.frombuffer(b"0123456789abcdefABCXYZ", np.uint8), int(rng.integers(8, 40))))
-        return b"\r\n" + dashes + (b"", b"WebKitFormBoundary")[rng.integers(2)] + tag + b"--\r\n"[:int(rng.choice([2, 4]))]
+        return ((b"\r\n", b"\n", b"")[rng.integers(3)] + dashes + (b"", b"WebKitFormBoundary")[rng.integers(2)] + tag +
+                (b"--\r\n", b"--", b"\r\n", b"\n", b"")[rng.integers(5)])
     if kind == 5:
         head = (b"\xff\xd8\xff\xe0\x00\x10JFIF\0", b"\xff\xd8\xff\xe1", b"PK\3\4\x14\0\0\0\x08\0", b"\0\0\0\x18ftypmp42",
                 b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", b"\x89PNG\r\n\x1a\n",
@@ -206,9 +207,26 @@ def clean_trailing(rng):
     return bytes(rng.integers(32, 127, int(rng.integers(1, 10)), dtype=np.uint8)) + (b"", b"\0", b"\n")[rng.integers(3)]
 
 
+def _short_run(rng):
+    """A few bytes that happen to be text, then none: among thousands of pictures some planes begin so. Too short to be hidden."""
+    n = int(rng.integers(1, 13))
+    kind = rng.integers(3)
+    if kind == 0:
+        text = rng.integers(32, 127, n, dtype=np.uint8).tobytes()
+    elif kind == 1:
+        text = "".join(chr(c) for c in rng.integers(0xA0, 0x800, n)).encode()[:n // 2 * 2]
+    else:
+        text = bytes(rng.choice(np.frombuffer(b"\t\n\r @AaDPU`", np.uint8), n))
+    return text + bytes([int(rng.choice([0, 0, 1, 0x80, 0xFF]))])
+
+
 def clean(rng, carrier):
     if carrier in PLANES:
-        return _plane_record(rng, carrier, b"")
+        _, size, head, rest = _plane_record(rng, carrier, b"")
+        if rng.random() < 0.2:
+            run = _short_run(rng)
+            head = (run + head[len(run):])[:len(head)]
+        return carrier, size, head, rest
     return _bytes_record(carrier, clean_comment(rng) if carrier == EXIF else clean_trailing(rng))
 
 

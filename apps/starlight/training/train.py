@@ -50,11 +50,12 @@ def say(text):
 # ---- data
 
 def corpus(arguments, split, clean, stego):
-    folder = arguments.work / f"{split}-{arguments.seed}-{clean}-{stego}"
+    seed = arguments.test_seed if split == "test" else arguments.seed
+    folder = arguments.work / f"{split}-{seed}-{clean}-{stego}"
     if not (folder / "manifest.jsonl").exists():
         say(f"building {folder}")
         subprocess.run([sys.executable, HERE.parent / "corpus/build.py", "--output", folder, "--data", arguments.data,
-                        "--seed", str(arguments.seed), "--split", split, "--clean", str(clean), "--stego", str(stego)],
+                        "--seed", str(seed), "--split", split, "--clean", str(clean), "--stego", str(stego)],
                        check=True, stdout=sys.stderr)
     return folder
 
@@ -146,11 +147,12 @@ def parse():
     parser.add_argument("--work", type=Path, default=ROOT / "build-starlight")
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--output", type=Path, default=HERE.parent / "detector")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--test-seed", type=int, default=1000, help="of the test images alone")
     parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--made", type=int, default=240000, help="made-up carriers")
-    parser.add_argument("--train", type=int, nargs=2, default=(12000, 12000), metavar=("CLEAN", "STEGO"))
-    parser.add_argument("--validation", type=int, nargs=2, default=(6000, 6000), metavar=("CLEAN", "STEGO"))
+    parser.add_argument("--made", type=int, default=280000, help="made-up carriers")
+    parser.add_argument("--train", type=int, nargs=2, default=(8000, 8000), metavar=("CLEAN", "STEGO"))
+    parser.add_argument("--validation", type=int, nargs=2, default=(4000, 4000), metavar=("CLEAN", "STEGO"))
     parser.add_argument("--test", type=int, nargs=2, default=(6500, 6500), metavar=("CLEAN", "STEGO"))
     parser.add_argument("--dry-run", action="store_true", help="measure on validation images, write nothing")
     return parser.parse_args()
