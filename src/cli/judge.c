@@ -156,6 +156,12 @@ static sw_status make_binary(struct sw_judge *judge, const struct sw_judge_optio
     size_t count = 0;
     judge->task = SW_TASK_BINARY;
     judge->positive = find_only(judge->model, fits_positive, &count);
+    const char *verdict = json_string_value(json_object_get(step_params(judge->model->bundle, "threshold"), "name"));
+    int decided = verdict ? find(judge->model, sw_str_of(verdict)) : SW_JUDGE_NONE;
+    if (count > 1 && decided >= 0 && fits_positive(&judge->model->outputs.items[decided])) {
+        judge->positive = decided; /* the verdict among several BOOL outputs is what the step threshold makes */
+        count = 1;
+    }
     if (options->positive) {
         SW_TRY(find_named(judge->model, "positive", sw_str_of(options->positive), fits_positive, "BOOL [N]",
                           &judge->positive, err));
