@@ -11,7 +11,7 @@ from common import BUILD, ROOT
 COMMANDS = {"serving": "bench/serving.py", "footprint": "bench/footprint.py", "isolation": "bench/isolation.py",
             "swap": "bench/swap.py", "registry_scale": "bench/registry_scale.py",
             "registry_scale_postgres": "bench/registry_scale.py --postgres", "replicas": "bench/replicas.py",
-            "restore": "bench/restore.py", "load_client": "bench/load_client.py"}
+            "restore": "bench/restore.py", "starlight": "bench/starlight.py", "load_client": "bench/load_client.py"}
 
 HEAD = """# Benchmarks
 
