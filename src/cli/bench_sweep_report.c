@@ -33,7 +33,7 @@ static void add_advice(const struct sweep *s, json_t *json) {
         json_object_set_new(advice, "max_batch", json_integer((json_int_t)c->batch));
     }
     json_object_set_new(json, "recommendation", advice);
-    json_object_set_new(json, "requests", json_integer((json_int_t)(c->run_ns->count * (uint64_t)c->batch)));
+    json_object_set_new(json, "requests", json_integer((json_int_t)c->run_ns->count * (json_int_t)c->batch));
     json_object_set_new(json, "throughput_per_s", json_real(c->rows_per_s));
     json_object_set_new(json, "error_rate", json_real(0));
     json_object_set_new(json, "latency_ms", sw_report_latency(c->run_ns));

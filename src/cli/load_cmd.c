@@ -13,7 +13,7 @@
 #include "cli/units.h"
 #include "load/report.h"
 
-static const double RATE_MAX = 1e7;
+static const double RATE_MIN = 1e-3, RATE_MAX = 1e7;
 static const uint64_t DURATION_MAX_US = 86400ull * 1000000, TIMEOUT_MIN_US = 1000;
 
 struct command {
@@ -50,8 +50,8 @@ static sw_status read_rate(struct command *c, struct sw_error *err) {
                    : SW_OK;
     }
     double rate;
-    if (!sw_parse_decimal(text, &rate) || !(rate > 0) || rate > RATE_MAX) {
-        return sw_fail(err, SW_E_USAGE, "--rate is '%s', but must be a number above 0, at most 10000000", text);
+    if (!sw_parse_decimal(text, &rate) || rate < RATE_MIN || rate > RATE_MAX) {
+        return sw_fail(err, SW_E_USAGE, "--rate is '%s', but must be a number from 0.001 to 10000000", text);
     }
     c->settings.rate_per_s = rate;
     if (strcmp(arrivals, "constant") != 0 && strcmp(arrivals, "poisson") != 0) {

@@ -65,7 +65,7 @@ struct sw_load_settings {
     bool to_head;                  /* the method is HEAD */
     const bool *accepts;           /* [SW_LOAD_STATUS_COUNT]: which statuses are successes */
     unsigned connections, threads; /* 1 ..; threads at most connections */
-    double rate_per_s;             /* 0: closed loop */
+    double rate_per_s;             /* 0: closed loop; else 0.001 to 10^7 */
     enum sw_arrivals_kind arrivals;
     uint64_t warmup_ns, duration_ns, timeout_ns;
     uint64_t requests_max; /* the run ends when so many were measured; 0: no such limit */
