@@ -2,6 +2,9 @@
  *
  * Each I/O thread keeps the exchanges it does not use now in a stack, newest on top, so that the memory a request
  * touches is the memory the last one touched. The stack is bounded in count and in bytes. */
+#include <errno.h>
+#include <sys/socket.h>
+
 #include "base/hash.h"
 #include "base/memory.h"
 #include "http/http_internal.h"
@@ -47,6 +50,7 @@ static void reset(struct request *r) {
     x->route = NULL;
     x->path = x->body = (struct sw_str){NULL, 0};
     memset(x->params, 0, sizeof x->params);
+    x->timeout = x->priority = (struct sw_str){NULL, 0};
     x->request_id[0] = '\0';
     x->status = 0;
     x->header_count = x->part_count = 0;
@@ -244,4 +248,15 @@ void sw_http_finish(struct sw_http_exchange *x) {
         MHD_resume_connection(mhd);
     }
     atomic_fetch_sub(&io->busy, 1);
+}
+
+/* libmicrohttpd does not look at the socket of a suspended connection, nor close it. */
+bool sw_http_client_gone(const struct sw_http_exchange *x) {
+    char byte;
+    ssize_t n = recv(x->connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+bool sw_http_is_alone(const struct sw_http_exchange *x) {
+    return atomic_load_explicit(&x->connection->io->load, memory_order_relaxed) == 1;
 }

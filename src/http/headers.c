@@ -8,6 +8,7 @@
 
 struct found {
     struct sw_str content_length, transfer_encoding, content_encoding, request_id, binary_header_length;
+    struct sw_str timeout, priority;
     struct accept_encoding accept;
     unsigned hosts, transfer_encodings, content_encodings, binary_header_lengths;
     bool length_differs, bad_name, bad_line, expects_continue;
@@ -18,6 +19,11 @@ static bool is(const char *key, size_t key_len, const char *name, size_t name_le
     return key_len == name_len && strncasecmp(key, name, name_len) == 0;
 }
 #define IS(literal) is(key, key_len, literal, sizeof(literal) - 1)
+
+/* Of a header that says one thing: said twice it is none. */
+static struct sw_str once(struct sw_str before, struct sw_str value) {
+    return before.data ? SW_STR("(given twice)") : value;
+}
 
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *text,
                                  size_t text_len) {
@@ -51,6 +57,10 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     } else if (IS("Inference-Header-Content-Length")) {
         found->binary_header_length = value;
         found->binary_header_lengths++;
+    } else if (IS("X-Timeout-Ms")) {
+        found->timeout = once(found->timeout, value);
+    } else if (IS("X-Priority")) {
+        found->priority = once(found->priority, value);
     } else if (IS("Expect")) {
         found->expects_continue = sw_str_ieq(value, SW_STR("100-continue"));
     }
@@ -118,6 +128,8 @@ sw_status sw_http_headers_read(struct request *r, const char *method, const char
     r->accept = found.accept;
     r->encoding = ENCODING_IDENTITY;
     r->x.binary_header_length = SIZE_MAX;
+    r->x.timeout = found.timeout;
+    r->x.priority = found.priority;
     r->x.content_length = found.transfer_encodings ? UINT64_MAX : 0;
     r->expects_body = found.transfer_encodings > 0;
     sw_status status = read_framing(r, &found, version, err);

@@ -87,6 +87,7 @@ struct sw_http_exchange {
     uint64_t content_length;                  /* as announced; 0: no body; UINT64_MAX: chunked */
     size_t binary_header_length;              /* Inference-Header-Content-Length; SIZE_MAX when absent. When present,
                                                   body.data + it is 64-byte aligned */
+    struct sw_str timeout, priority;          /* X-Timeout-Ms, X-Priority as sent; data NULL when absent */
     char request_id[SW_REQUEST_ID_MAX + 1];
     uint64_t start_ns;     /* when the headers were complete */
     struct sw_arena arena; /* at most 64 MiB and 16 times body_max; when that is used up: 503 */
@@ -140,6 +141,12 @@ void sw_http_reply_file(struct sw_http_exchange *x, const char *content_type, in
 
 /* After SW_HTTP_ASYNC: the response is set; any thread; the exchange must not be touched afterwards. */
 void sw_http_finish(struct sw_http_exchange *x);
+
+/* Between SW_HTTP_ASYNC and sw_http_finish, any thread: has the client ended its side of the connection? Nobody will
+ * read the answer then (a client that only half-closes counts as gone too). One system call. */
+bool sw_http_client_gone(const struct sw_http_exchange *x);
+/* I/O thread, in a handler: has this thread no other connection? Then it keeps nobody waiting. */
+bool sw_http_is_alone(const struct sw_http_exchange *x);
 
 struct sw_http_options {
     const char *host;

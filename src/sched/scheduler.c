@@ -18,6 +18,9 @@
 
 /* The kernel's preference of threads with short work over those with long: about three to one. */
 enum { LONG_NICE = 5, EXPIRE_MAX = 64 };
+/* Whether the client is still there is asked only of works that waited longer: a client that half-closes its connection
+ * looks as if it had gone, and gets its answer as long as there is no crowd. */
+#define ASK_AFTER_NS UINT64_C(10000000)
 
 struct crew_state {
     pthread_cond_t work;
@@ -108,7 +111,7 @@ static size_t drop_gone(struct take *take) {
     size_t kept = 0;
     for (size_t i = 0; i < take->count; i++) {
         struct sw_work *work = take->works[i];
-        if (work->is_gone && work->is_gone(work)) {
+        if (work->is_gone && work->queue_ns >= ASK_AFTER_NS && work->is_gone(work)) {
             work->drop = SW_DROP_GONE;
             give_up(work);
         } else {

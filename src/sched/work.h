@@ -26,7 +26,7 @@ struct sw_work {
     void (*task)(struct sw_work *work); /* NULL: a run */
     /* err: why, when status is not SW_OK; valid during the call. */
     void (*done)(struct sw_work *work, sw_status status, const struct sw_error *err);
-    bool (*is_gone)(const struct sw_work *work); /* has the client gone? A system call at most; NULL: never */
+    bool (*is_gone)(const struct sw_work *work); /* has the client gone? One system call; NULL: never */
     uint64_t expected_ns;                        /* of a task: how long it takes, roughly; 0: not known */
     uint64_t deadline_ns;                        /* not to be started after that; 0: none */
     enum sw_priority priority;

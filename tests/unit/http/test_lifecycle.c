@@ -301,6 +301,58 @@ static void a_client_vanishes_during_an_async_handler(void **state) {
     assert_int_equal(atomic_load(&f.done), 20);
 }
 
+static void a_vanished_client_is_noticed(void **state) {
+    static const char post[] = "POST /async HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n"
+                               "X-Timeout-Ms: 250\r\nX-Priority: high\r\n\r\ngone";
+    for (int how = 0; how < 3; how++) {
+        struct client c = fixture_client(&f), other = {.fd = -1};
+        client_print(&c, "%s", post);
+        fixture_wait_waiting(&f, 1);
+        struct sw_http_exchange *x = f.waiting[0];
+        assert_true(sw_str_is(x->timeout, "250") && sw_str_is(x->priority, "high"));
+        assert_false(sw_http_client_gone(x));
+        assert_true(sw_http_is_alone(x));
+        if (how == 2) {
+            client_print(&c, "GET / HTTP/1.1\r\n"); /* the next request has begun: still there */
+            other = fixture_client(&f);
+            WAIT_FOR(sw_http_server_connections(f.server) == 2);
+            assert_false(sw_http_client_gone(x));
+        } else if (how == 1) {
+            shutdown(c.fd, SHUT_WR);
+        } else {
+            client_close(&c);
+        }
+        WAIT_FOR(how == 2 || sw_http_client_gone(x));
+        unsigned done = atomic_load(&f.done);
+        fixture_finish(&f);
+        fixture_wait_done(&f, done + 1);
+        if (c.fd >= 0) {
+            client_close(&c);
+        }
+        if (other.fd >= 0) {
+            client_close(&other);
+        }
+        fixture_wait_no_connections(&f);
+    }
+}
+
+static void headers_said_twice(void **state) {
+    struct client c = fixture_client(&f);
+    client_print(&c, "POST /async HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\nX-Timeout-Ms: 1\r\nX-Timeout-Ms: 2\r\n"
+                     "X-Priority:\r\n\r\n");
+    fixture_wait_waiting(&f, 1);
+    assert_true(sw_str_is(f.waiting[0]->timeout, "(given twice)"));
+    assert_true(f.waiting[0]->priority.data && f.waiting[0]->priority.len == 0);
+    fixture_finish(&f);
+    assert_int_equal(client_status(&c), 200);
+    client_print(&c, "POST /async HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
+    fixture_wait_waiting(&f, 1);
+    assert_null(f.waiting[0]->timeout.data);
+    fixture_finish(&f);
+    assert_int_equal(client_status(&c), 200);
+    client_close(&c);
+}
+
 static void clients_vanish_everywhere(void **state) {
     const char *request = "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 30000\r\n\r\n";
     char *body = sw_calloc(1, 30000);
@@ -499,6 +551,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(async_answers, start, stop),
         cmocka_unit_test_setup_teardown(finish_races_with_suspend, start, stop),
         cmocka_unit_test_setup_teardown(a_client_vanishes_during_an_async_handler, start, stop),
+        cmocka_unit_test_setup_teardown(a_vanished_client_is_noticed, start, stop),
+        cmocka_unit_test_setup_teardown(headers_said_twice, start, stop),
         cmocka_unit_test_setup_teardown(clients_vanish_everywhere, start, stop),
         cmocka_unit_test_setup_teardown(half_closed_requests_are_ended, start, stop),
         cmocka_unit_test_setup_teardown(draining_loses_no_answer, start, stop),
