@@ -38,9 +38,9 @@ static void destroy_lanes(struct sw_api *api) {
 }
 
 sw_status sw_api_create(const struct sw_api_options *options, struct sw_api **ret, struct sw_error *err) {
-    if (!options->metrics || !options->executor || !options->clock || (options->registry && !options->control)) {
+    if (!options->metrics || !options->scheduler || !options->clock || (options->registry && !options->control)) {
         return sw_fail(err, SW_E_INVALID_ARGUMENT,
-                       "the API needs metrics, an executor and a clock, and with a registry an executor for it");
+                       "the API needs metrics, a scheduler and a clock, and with a registry an executor for it");
     }
     struct sw_api *api = SW_NEW(struct sw_api);
     api->magic = SW_API_MAGIC;
@@ -113,6 +113,7 @@ void sw_api_on_ready(void *arg, struct sw_model *model) {
         m = sw_api_model_create(api, model->name, model->version);
         sw_map_put(&api->models, sw_buf_str(&key), m);
     }
+    sw_api_schedule_model(api, m, model);
     pthread_mutex_unlock(&api->models_lock);
     sw_buf_deinit(&key);
     model->attachment = m;

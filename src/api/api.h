@@ -12,14 +12,27 @@
 #include "rollout/repository.h"
 #include "rollout/serving.h"
 #include "sched/executor.h"
+#include "sched/scheduler.h"
 
 struct sw_api;
 
+/* How inferences are run, where a bundle does not say; see docs/batching.md. */
+struct sw_api_scheduling {
+    uint64_t inline_ns_max; /* models whose measured run is shorter run on the I/O thread; 0: never */
+    uint64_t alone_ns_max;  /* the same for an I/O thread with only one connection */
+    uint64_t slow_ns;       /* as in struct sw_scheduler_options */
+    unsigned workers;       /* the same */
+    bool no_batching;
+    uint64_t max_delay_ns;
+    size_t queue_max;
+    uint64_t wait_ns_max;
+};
+
 struct sw_api_options {
     struct sw_metrics *metrics;
-    struct sw_executor *executor;
+    struct sw_scheduler *scheduler; /* with on_run = sw_api_on_run; borrowed until sw_api_destroy */
+    struct sw_api_scheduling scheduling;
     struct sw_clock *clock;
-    uint64_t inline_ns_max;     /* models whose measured run is shorter run on the I/O thread */
     const char *engine_version; /* of ONNX Runtime, for /version */
     enum { SW_ACCESS_LOG_OFF, SW_ACCESS_LOG_ERRORS, SW_ACCESS_LOG_ALL } access_log;
     struct sw_registry *registry; /* borrowed until sw_api_destroy; NULL: its routes answer 503 */
@@ -49,6 +62,8 @@ void sw_api_set_draining(struct sw_api *api);
 /* For struct sw_repository_options and struct sw_http_options. */
 void sw_api_on_ready(void *api, struct sw_model *model);
 void sw_api_on_done(void *api, struct sw_http_exchange *x, uint64_t duration_ns);
+/* For struct sw_scheduler_options. */
+void sw_api_on_run(void *model_stats, const struct sw_batch_report *report);
 
 /* Generated from spec/routes.toml. */
 extern const struct sw_route sw_api_routes[];

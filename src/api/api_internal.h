@@ -67,16 +67,17 @@ struct sw_api_model {
     _Atomic(struct sw_series *) failures[SW_STATUS_COUNT];
     _Atomic(struct sw_api_routes_row *) *rows; /* by route index; the last: no route */
     struct sw_api_shard *shards;
+    struct sw_flow *flow;         /* NULL for none */
+    struct sw_series *batch_rows; /* NULL for none */
 };
 
 enum sw_api_phase { SW_API_QUEUE, SW_API_PRE, SW_API_RUN, SW_API_POST };
 
-/* One inference as it is counted; times in nanoseconds. */
+/* One inference as it is counted; times in nanoseconds. Runs of the scheduler are counted by sw_api_on_run. */
 struct sw_api_sample {
     sw_status status;
-    uint64_t rows; /* in all executions */
-    uint64_t executions;
-    uint64_t batch_size; /* of each execution */
+    uint64_t executions; /* that sw_api_on_run did not count */
+    uint64_t batch_size; /* rows of each */
     uint64_t now_ns;     /* when it ended, on the API's clock */
     uint64_t total_ns;
     uint64_t phase_ns[4];
@@ -89,6 +90,25 @@ void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const s
                              uint64_t duration_ns);
 /* Appends the model_stats object of the statistics extension. */
 void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out);
+
+/* ---- terms.c: deadline and priority of a request */
+
+/* From the headers and the bundle. SW_E_INVALID_ARGUMENT naming the header. */
+SW_MUST_CHECK sw_status sw_api_read_terms(struct sw_api_call *call, struct sw_error *err);
+
+/* ---- scheduling.c: how a model's requests are run, and how that is shown */
+
+/* Decides model->plan and sets up the flow; before the model is published. */
+void sw_api_schedule_model(struct sw_api *api, struct sw_api_model *m, struct sw_model *model);
+/* ,"scheduling":{...} of the statistics. */
+void sw_api_put_scheduling(struct sw_buf *out, const struct sw_api_model *m);
+/* ,"dynamic_batching":{...},"instance_group":[...] of the configuration, as far as they apply. */
+void sw_api_put_batching(struct sw_buf *out, const struct sw_api_model *m);
+/* Calls fn with "key", "value" for what the configuration shows as parameters. */
+void sw_api_describe_plan(const struct sw_model *model, void (*fn)(void *arg, const char *key, const char *value),
+                          void *arg);
+uint64_t sw_api_max_batch(const struct sw_model *model); /* rows; 0: not batched */
+void sw_api_set_queue_gauges(struct sw_api *api, struct sw_metrics *metrics);
 
 /* ---- rows.c: the repository, copied into the arena so that no lock is held while an answer is written */
 

@@ -1,18 +1,28 @@
 /* One inference, from the body to the answer: the way of a request through every protocol that runs models.
  *
- * sw_api_call_run (I/O thread) decides twice where the work happens. A long JSON body goes to the executor unparsed; any
- * other body is parsed at once, and then runs right here when the model is known to be quick for that many rows, else on
- * the executor, with the exchange suspended (SW_HTTP_ASYNC). The answer is encoded where the model ran.
+ *   sw_api_call_run (I/O thread)
+ *     |-- the queue is full, or the deadline cannot be kept: refused unread
+ *     |-- long JSON: a task of the scheduler parses it
+ *     `-- else parsed here -- go_on --+-- quick for that many rows: run and answered here
+ *                                     |-- an input step, or several runs: a task of the scheduler
+ *                                     `-- else a run of the scheduler, perhaps in a batch
+ *
+ * A task ends the same way, on a worker: it runs and answers by itself, or goes back to the scheduler as a run. The
+ * answer is encoded where the model ran. What waits in the scheduler has its exchange suspended (SW_HTTP_ASYNC).
  *
  * Holds: parse itself is one, and what it has begun elsewhere another. Whoever gives up the last one goes on with the
- * runs: the thread that parsed, as if nothing had been held, or the one that releases, by way of the executor. So the
+ * runs: the thread that parsed, as if nothing had been held, or the one that releases, by way of the scheduler. So the
  * call is never touched by a thread that has given up its hold.
  *
  * The call lives in the exchange's arena. The model's reference is dropped when the arena is reset, after the runtime's
  * own output buffers (clean-ups run newest first), because parts of the answer may lie in them. */
 #include "api/api_internal.h"
 
-enum { PARSE_INLINE_MAX = 128 << 10 }; /* bytes of JSON that an I/O thread parses itself: about 100 us */
+enum {
+    PARSE_INLINE_MAX = 128 << 10, /* bytes of JSON that an I/O thread parses itself: about 100 us */
+    PARSE_NS_PER_BYTE = 8,        /* roughly */
+    CLIENT_GONE = 499,            /* as others count it */
+};
 
 static void release_model(void *arg) {
     struct sw_api_call *call = arg;
@@ -38,12 +48,10 @@ static uint64_t work_factor(const struct sw_api_call *call) {
     return factor * call->run_count;
 }
 
-/* Input steps (image decoders) are not part of run_ns and may take long: never on an I/O thread. */
-static bool runs_inline(const struct sw_api_call *call) {
-    const struct sw_model *model = call->model;
-    uint64_t max = call->api->options.inline_ns_max;
-    return model->run_ns > 0 && model->run_ns < max && !model->input_step &&
-           work_factor(call) <= (max - 1) / model->run_ns;
+/* Expected time of all runs; 0: not known. */
+static uint64_t expected_run_ns(const struct sw_api_call *call) {
+    uint64_t one = call->model->run_ns, ns;
+    return __builtin_mul_overflow(one, work_factor(call), &ns) ? UINT64_MAX / 2 : ns;
 }
 
 static uint64_t batch_size(const struct sw_api_call *call) {
@@ -57,9 +65,8 @@ static void count(struct sw_api_call *call, sw_status status) {
     uint64_t now = sw_now_ns(call->api->options.clock);
     struct sw_api_sample sample = {.status = status, .now_ns = now, .total_ns = now - call->start_ns};
     if (status == SW_OK) {
-        sample.executions = call->run_count;
+        sample.executions = call->batched ? 0 : call->run_count; /* the scheduler has counted its own */
         sample.batch_size = batch_size(call);
-        sample.rows = sample.batch_size * call->run_count;
         sample.phase_ns[SW_API_QUEUE] = call->queue_ns;
         sample.phase_ns[SW_API_PRE] = call->parse_ns;
         for (size_t i = 0; i < call->run_count; i++) {
@@ -97,6 +104,25 @@ static void run_and_answer(struct sw_api_call *call) {
     count(call, SW_OK);
 }
 
+/* The scheduler has run the model. */
+static void finish_and_answer(struct sw_api_call *call) {
+    struct sw_error err;
+    if (sw_model_finish(call->model, &call->runs[0], &call->x->arena, call->api->options.clock, &err) ||
+        call->codec->encode(call, &err)) {
+        answer_failure(call, &err);
+        return;
+    }
+    count(call, SW_OK);
+}
+
+static void answer_refusal(struct sw_api_call *call, const struct sw_refusal *refusal, const struct sw_error *err) {
+    if (err->code == SW_E_TOO_MANY_REQUESTS) {
+        const char *seconds = sw_arena_printf(&call->x->arena, "%u", refusal->retry_after_s);
+        sw_http_add_header(call->x, "Retry-After", seconds ? seconds : "1");
+    }
+    answer_failure(call, err);
+}
+
 enum parsed { PARSED, PARSE_FAILED, PARSE_HELD };
 
 /* All holds are released. */
@@ -131,27 +157,150 @@ static enum parsed parse(struct sw_api_call *call) {
 
 /* ---- placement */
 
-static void work(void *arg) { /* a worker */
-    struct sw_api_call *call = arg;
-    call->queue_ns = sw_now_ns(call->api->options.clock) - call->submitted_ns;
-    enum parsed parsed = call->parsed ? PARSED : parse(call);
-    if (parsed == PARSE_HELD) {
-        return;
+static struct sw_api_call *call_of(const struct sw_work *work) {
+    return (struct sw_api_call *)((uintptr_t)work - offsetof(struct sw_api_call, work));
+}
+
+static bool is_gone(const struct sw_work *work) {
+    return sw_http_client_gone(call_of(work)->x);
+}
+
+/* A worker: the scheduler gave the work up. */
+static void answer_drop(struct sw_api_call *call, const struct sw_error *err) {
+    if (call->work.drop == SW_DROP_GONE) {
+        count(call, err->code);
+        sw_http_reply(call->x, CLIENT_GONE, SW_API_JSON, SW_STR("{}"));
+        call->x->error = err->code;
+    } else {
+        answer_refusal(call, &(struct sw_refusal){.retry_after_s = 1}, err);
     }
-    if (parsed == PARSED) {
-        run_and_answer(call);
+}
+
+/* A worker: the scheduler has run the model, or has given up. */
+static void on_done(struct sw_work *work, sw_status status, const struct sw_error *err) {
+    struct sw_api_call *call = call_of(work);
+    call->queue_ns = work->queue_ns;
+    if (status && work->drop) {
+        answer_drop(call, err);
+    } else if (status) {
+        answer_failure(call, err);
+    } else {
+        call->runs[0].raw = work->outputs;
+        call->runs[0].run_ns = work->run_ns;
+        call->batched = true;
+        finish_and_answer(call);
     }
     sw_http_finish(call->x); /* the call is gone from here on */
 }
 
+/* SW_HTTP_DONE: refused, and answered so. */
 static enum sw_http_result submit(struct sw_api_call *call) {
     struct sw_error err;
-    call->submitted_ns = sw_now_ns(call->api->options.clock);
-    if (sw_executor_submit(call->api->options.executor, work, call, &err)) {
-        answer_failure(call, &err);
+    struct sw_refusal refusal;
+    struct sw_work *work = &call->work;
+    work->done = on_done;
+    work->is_gone = is_gone;
+    work->deadline_ns = call->deadline_ns;
+    work->priority = call->priority;
+    if (sw_flow_submit(call->stats->flow, work, &refusal, &err)) {
+        answer_refusal(call, &refusal, &err);
         return SW_HTTP_DONE;
     }
     return SW_HTTP_ASYNC;
+}
+
+static enum sw_http_result submit_run(struct sw_api_call *call) {
+    struct sw_error err;
+    struct sw_inference *run = &call->runs[0];
+    if (sw_model_prepare(call->model, run, &call->x->arena, call->api->options.clock, &err)) {
+        answer_failure(call, &err);
+        return SW_HTTP_DONE;
+    }
+    struct sw_work *work = &call->work;
+    work->task = NULL;
+    work->session = call->model->session;
+    work->inputs = run->set.items;
+    work->input_count = run->set.count;
+    work->wanted = run->raw_wanted;
+    work->wanted_count = run->raw_count;
+    work->arena = &call->x->arena;
+    sw_work_measure(work);
+    return submit(call);
+}
+
+static void on_task(struct sw_work *work);
+
+static enum sw_http_result submit_task(struct sw_api_call *call, uint64_t expected_ns) {
+    call->work.task = on_task;
+    call->work.expected_ns = expected_ns;
+    return submit(call);
+}
+
+/* As long as nothing else is known of the time that steps and runs take, they are work for the short crew. */
+static bool is_slow(const struct sw_api_call *call, uint64_t expected_ns) {
+    return expected_ns > call->api->options.scheduling.slow_ns;
+}
+
+enum place { ON_IO, ON_WORKER, ELSEWHERE };
+
+/* Input steps (image decoders) are not part of run_ns and may take long: never on an I/O thread. Who has such a thread
+ * alone keeps nobody waiting there, and changing threads twice would cost more than it is worth. */
+static bool runs_on_io(const struct sw_api_call *call) {
+    const struct sw_api_scheduling *s = &call->api->options.scheduling;
+    if (!call->model->run_ns || call->model->input_step) {
+        return false;
+    }
+    uint64_t expected_ns = expected_run_ns(call);
+    if (call->model->plan.mode == SW_RUN_INLINE && expected_ns < s->inline_ns_max) {
+        return true;
+    }
+    return expected_ns < s->alone_ns_max && !call->model->bundle->instances && sw_http_is_alone(call->x);
+}
+
+/* A worker that holds the parsed request. */
+static enum sw_http_result go_on_here(struct sw_api_call *call) {
+    uint64_t expected_ns = expected_run_ns(call);
+    bool is_for_others = is_slow(call, expected_ns) && !is_slow(call, call->work.expected_ns);
+    if (call->run_count > 1 && is_for_others) {
+        return submit_task(call, expected_ns);
+    }
+    bool limited = call->model->bundle->instances || call->model->threads > 1;
+    if (call->run_count == 1 && (call->model->plan.mode == SW_RUN_BATCHED || is_for_others || limited)) {
+        return submit_run(call);
+    }
+    run_and_answer(call);
+    return SW_HTTP_DONE;
+}
+
+/* The request is parsed. SW_HTTP_DONE: answered. */
+static enum sw_http_result go_on(struct sw_api_call *call, enum place place) {
+    /* A result cache answers here what it knows: before admission, so that a full queue keeps no hit out. */
+    if (call->deadline_ns && call->deadline_ns <= sw_now_ns(call->api->options.clock)) {
+        struct sw_error err;
+        sw_fail(&err, SW_E_DEADLINE_EXCEEDED, "the deadline passed before the model could run");
+        answer_failure(call, &err);
+        return SW_HTTP_DONE;
+    }
+    if (place == ON_WORKER) {
+        return go_on_here(call);
+    }
+    if (place == ON_IO && runs_on_io(call)) {
+        run_and_answer(call);
+        return SW_HTTP_DONE;
+    }
+    bool has_step = call->model->input_step != NULL;
+    return has_step || call->run_count > 1 ? submit_task(call, expected_run_ns(call)) : submit_run(call);
+}
+
+static void on_task(struct sw_work *work) { /* a worker */
+    struct sw_api_call *call = call_of(work);
+    work->returning = true; /* when it goes back to the scheduler */
+    call->queue_ns = work->queue_ns;
+    enum parsed parsed = call->parsed ? PARSED : parse(call);
+    if (parsed == PARSE_HELD || (parsed == PARSED && go_on(call, ON_WORKER) == SW_HTTP_ASYNC)) {
+        return;
+    }
+    sw_http_finish(call->x); /* the call is gone from here on */
 }
 
 void sw_api_call_hold(struct sw_api_call *call) {
@@ -171,7 +320,7 @@ void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err) {
     if (!give_up_hold(call)) {
         return;
     }
-    if (complete(call) == PARSE_FAILED || submit(call) == SW_HTTP_DONE) {
+    if (complete(call) == PARSE_FAILED || go_on(call, ELSEWHERE) == SW_HTTP_DONE) {
         sw_http_finish(call->x);
     }
 }
@@ -200,24 +349,37 @@ sw_status sw_api_call_create(struct sw_http_exchange *x, const struct sw_api_cod
     SW_ASSERT(call->stats); /* sw_api_on_ready runs before a model is published */
     x->owner = call->stats;
     sw_http_add_header(x, "X-Model-Version", call->stats->version_text);
+    SW_TRY(sw_api_read_terms(call, err));
     *ret = call;
     return SW_OK;
 }
 
+/* What would be refused anyway is not parsed first. */
+static bool is_refused(struct sw_api_call *call) {
+    struct sw_refusal refusal;
+    struct sw_error err;
+    if (call->model->plan.mode == SW_RUN_INLINE ||
+        !sw_flow_admit(call->stats->flow, call->deadline_ns, &refusal, &err)) {
+        return false;
+    }
+    answer_refusal(call, &refusal, &err);
+    return true;
+}
+
 enum sw_http_result sw_api_call_run(struct sw_api_call *call) {
-    if (json_length(call->x) > PARSE_INLINE_MAX) {
-        return submit(call);
+    size_t length = json_length(call->x);
+    if (is_refused(call)) {
+        return SW_HTTP_DONE;
+    }
+    if (length > PARSE_INLINE_MAX) {
+        return submit_task(call, length * PARSE_NS_PER_BYTE);
     }
     switch (parse(call)) {
     case PARSE_FAILED: return SW_HTTP_DONE;
     case PARSE_HELD: return SW_HTTP_ASYNC;
     case PARSED: break;
     }
-    if (!runs_inline(call)) {
-        return submit(call);
-    }
-    run_and_answer(call);
-    return SW_HTTP_DONE;
+    return go_on(call, ON_IO);
 }
 
 enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec) {

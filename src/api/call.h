@@ -25,6 +25,7 @@
 
 #include "http/http.h"
 #include "pipeline/model.h"
+#include "sched/work.h"
 
 struct sw_api;
 struct sw_api_call;
@@ -49,10 +50,13 @@ struct sw_api_call {
     struct sw_api_model *stats;
     struct sw_inference *runs; /* of parse; in the arena */
     size_t run_count;          /* at least 1 after parse */
+    uint64_t deadline_ns;      /* by when it is to start, on the API's clock; 0: none */
+    enum sw_priority priority;
     bool parsed;
+    bool batched;      /* the scheduler ran it, and counted the run */
     uint64_t start_ns; /* on the API's clock */
-    uint64_t submitted_ns;
     uint64_t parse_ns, queue_ns;
+    struct sw_work work; /* call.c: what waits in the scheduler */
 
     /* call.c: what has to be done before the runs: parse, and each sw_api_call_hold of it. */
     atomic_int holds;
@@ -60,7 +64,8 @@ struct sw_api_call {
 };
 
 /* Acquires the model and makes the call. version: a number, an alias, or empty for what is live. The model's version is
- * put into the answer's headers. SW_E_NOT_FOUND, SW_E_UNAVAILABLE: of sw_repository_acquire. */
+ * put into the answer's headers. SW_E_NOT_FOUND, SW_E_UNAVAILABLE: of sw_repository_acquire; SW_E_INVALID_ARGUMENT: a
+ * deadline or priority in the headers that is none. */
 SW_MUST_CHECK sw_status sw_api_call_create(struct sw_http_exchange *x, const struct sw_api_codec *codec,
                                            struct sw_str name, struct sw_str version, struct sw_api_call **ret,
                                            struct sw_error *err);
@@ -79,6 +84,12 @@ void sw_api_call_hold(struct sw_api_call *call);
 void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err); /* err NULL: done */
 
 /* ---- for parse */
+
+/* A deadline and a priority in the body, as Triton has them: microseconds (0: none) from the end of the headers, the
+ * earlier of this and X-Timeout-Ms counts; and 1 for high, more for normal, 0 for what X-Priority says.
+ * SW_E_INVALID_ARGUMENT naming the parameter. */
+SW_MUST_CHECK sw_status sw_api_call_set_timeout_us(struct sw_api_call *call, int64_t timeout_us, struct sw_error *err);
+SW_MUST_CHECK sw_status sw_api_call_set_priority(struct sw_api_call *call, int64_t priority, struct sw_error *err);
 
 enum sw_api_body { SW_API_BODY_JSON, SW_API_BODY_STEP };
 /* What the Content-Type says the body is: JSON, or one element for the model's input step; SW_E_UNSUPPORTED_MEDIA. */

@@ -8,7 +8,7 @@
 #include "base/thread.h"
 #include "tensor/number.h"
 
-enum { SHARDS = 8, BATCH_SIZES = 16, METHODS = SW_HTTP_OTHER + 1 };
+enum { SHARDS = 8, BATCH_SIZES = 64, METHODS = SW_HTTP_OTHER + 1 };
 
 /* Statuses the server answers with; others share the last slot. */
 static const int statuses[] = {200, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409,
@@ -76,6 +76,8 @@ struct sw_api_model *sw_api_model_create(struct sw_api *api, const char *name, i
         memset((void *)m->shards, 0, SHARDS * sizeof *m->shards);
         make_phases(api, m);
         make_answer_head(m);
+        const char *labels[] = {m->name, m->version_text};
+        m->batch_rows = sw_metrics_series(api->options.metrics, SW_METRIC_SLIPWAY_BATCH_ROWS, labels);
     }
     return m;
 }
@@ -88,6 +90,7 @@ void sw_api_model_destroy(struct sw_api_model *m) {
         sw_free(atomic_load(&m->rows[i]));
     }
     sw_free((void *)m->rows);
+    sw_flow_destroy(m->flow);
     sw_free(m->shards);
     sw_free(m->answer_head);
     sw_free(m->name);
@@ -120,6 +123,33 @@ static struct batch *find_batch(struct sw_api_shard *shard, uint64_t size) {
     return NULL;
 }
 
+/* `count` runs of `rows` rows each; times of all together, by phase. */
+static void count_runs(struct sw_api_model *m, struct sw_api_shard *shard, uint64_t count, uint64_t rows,
+                       const uint64_t *phase_ns) {
+    add(&shard->rows, count * rows);
+    add(&shard->executions, count);
+    struct batch *batch = rows ? find_batch(shard, rows) : NULL; /* 0 rows: size 0 means free */
+    if (batch) {
+        add(&batch->count, count);
+        add(&batch->input_ns, phase_ns[SW_API_PRE]);
+        add(&batch->infer_ns, phase_ns[SW_API_RUN]);
+        add(&batch->output_ns, phase_ns[SW_API_POST]);
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        sw_series_observe(m->batch_rows, rows);
+    }
+}
+
+/* A worker. */
+void sw_api_on_run(void *model_stats, const struct sw_batch_report *report) {
+    struct sw_api_model *m = model_stats;
+    if (report->status == SW_OK) {
+        const uint64_t phase_ns[] = {
+            [SW_API_QUEUE] = 0, [SW_API_PRE] = report->gather_ns, [SW_API_RUN] = report->run_ns, [SW_API_POST] = 0};
+        count_runs(m, &m->shards[sw_thread_index() % SHARDS], 1, report->rows ? report->rows : 1, phase_ns);
+    }
+}
+
 static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_api_shard *shard,
                           const struct sw_api_sample *s) {
     add(&shard->success, 1);
@@ -128,15 +158,9 @@ static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_
     add(&shard->input_ns, s->phase_ns[SW_API_PRE]);
     add(&shard->infer_ns, s->phase_ns[SW_API_RUN]);
     add(&shard->output_ns, s->phase_ns[SW_API_POST]);
-    add(&shard->rows, s->rows);
-    add(&shard->executions, s->executions);
     atomic_store_explicit(&shard->last_ns, s->now_ns, memory_order_relaxed);
-    struct batch *batch = s->batch_size ? find_batch(shard, s->batch_size) : NULL; /* 0 rows: size 0 means free */
-    if (batch) {
-        add(&batch->count, s->executions);
-        add(&batch->input_ns, s->phase_ns[SW_API_PRE]);
-        add(&batch->infer_ns, s->phase_ns[SW_API_RUN]);
-        add(&batch->output_ns, s->phase_ns[SW_API_POST]);
+    if (s->executions) {
+        count_runs(m, shard, s->executions, s->batch_size, s->phase_ns);
     }
     for (size_t i = 0; i < SW_COUNTOF(s->phase_ns); i++) {
         sw_series_observe_ns(m->phases[i], s->phase_ns[i]);
@@ -310,5 +334,6 @@ void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_mode
     /* There is no result cache yet: nothing was ever looked up in it. */
     SW_LIT(out, ",\"cache_hit\":{\"count\":0,\"ns\":0},\"cache_miss\":{\"count\":0,\"ns\":0}},");
     put_batches(out, &t);
+    sw_api_put_scheduling(out, m);
     sw_buf_append_c(out, '}');
 }

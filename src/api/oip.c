@@ -140,18 +140,19 @@ static void put_description(void *arg, const char *key, const char *value) {
 
 static sw_status write_config(struct sw_http_exchange *x, const struct sw_model *model, struct sw_buf *out,
                               struct sw_error *err) {
-    int64_t max_batch = model->batchable && model->bundle ? model->bundle->max_batch : 0;
-    max_batch = max_batch > 0 ? max_batch : 0;
+    uint64_t max_batch = sw_api_max_batch(model);
     SW_LIT(out, "{");
     sw_api_put_string(out, "name", model->name);
     sw_buf_printf(out,
-                  ",\"platform\":\"onnxruntime_onnx\",\"backend\":\"onnxruntime\",\"max_batch_size\":%lld,\"input\":",
-                  (long long)max_batch);
+                  ",\"platform\":\"onnxruntime_onnx\",\"backend\":\"onnxruntime\",\"max_batch_size\":%llu,\"input\":",
+                  (unsigned long long)max_batch);
     put_config_tensors(out, &model->inputs, max_batch > 0, true);
     SW_LIT(out, ",\"output\":");
     put_config_tensors(out, &model->outputs, max_batch > 0, false);
+    sw_api_put_batching(out, model->attachment);
     SW_LIT(out, ",\"parameters\":{");
     struct description d = {.out = out};
+    sw_api_describe_plan(model, put_description, &d);
     model->session->engine->ops->describe(model->session, put_description, &d);
     SW_LIT(out, "}}");
     return SW_OK;

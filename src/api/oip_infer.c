@@ -20,7 +20,7 @@ struct infer_call {
 
 /* ---- request */
 
-/* A "parameters" object of which one boolean is known; others are passed over. */
+/* The parameters of an output, of which one boolean is known; others are passed over. */
 static sw_status read_flag(struct sw_json *json, const char *known, const char *refused, bool *ret, bool *ret_found) {
     struct sw_str key;
     bool more;
@@ -36,7 +36,7 @@ static sw_status read_flag(struct sw_json *json, const char *known, const char *
             }
             SW_TRY(sw_json_bool(json, ret));
             *ret_found = true;
-        } else if (refused && sw_str_is(key, refused)) {
+        } else if (sw_str_is(key, refused)) {
             return sw_json_fail(json, "parameter '%s' is not supported", refused);
         } else {
             SW_TRY(sw_json_skip(json));
@@ -110,6 +110,34 @@ static sw_status read_outputs(struct infer_call *c, struct sw_json *json) {
     }
 }
 
+static sw_status read_terms(struct infer_call *c, struct sw_json *json, bool is_timeout) {
+    int64_t number;
+    SW_TRY(sw_json_i64(json, &number));
+    return is_timeout ? sw_api_call_set_timeout_us(&c->call, number, json->err)
+                      : sw_api_call_set_priority(&c->call, number, json->err);
+}
+
+/* The parameters of the request; unknown ones are passed over. */
+static sw_status read_parameters(struct infer_call *c, struct sw_json *json) {
+    struct sw_str key;
+    bool more;
+    SW_TRY(sw_json_enter_object(json));
+    for (;;) {
+        SW_TRY(sw_json_object_next(json, &key, &more));
+        if (!more) {
+            return SW_OK;
+        }
+        bool is_timeout = sw_str_is(key, "timeout");
+        if (sw_str_is(key, "binary_data_output")) {
+            SW_TRY(sw_json_bool(json, &c->binary_default));
+        } else if (is_timeout || sw_str_is(key, "priority")) {
+            SW_TRY(read_terms(c, json, is_timeout));
+        } else {
+            SW_TRY(sw_json_skip(json));
+        }
+    }
+}
+
 enum { SEEN_ID = 1, SEEN_PARAMETERS = 2, SEEN_INPUTS = 4, SEEN_OUTPUTS = 8 };
 
 static unsigned key_bit(struct sw_str key) {
@@ -127,12 +155,11 @@ struct request {
 };
 
 static sw_status read_member(struct infer_call *c, struct sw_json *json, unsigned bit, struct request *r) {
-    bool found = false;
     switch (bit) {
     case SEEN_INPUTS: return sw_oip_read_tensors(json, &c->call.model->inputs, r->blobs, &r->inputs, &r->input_count);
     case SEEN_OUTPUTS: return read_outputs(c, json);
     case SEEN_ID: return sw_json_string(json, &c->id);
-    case SEEN_PARAMETERS: return read_flag(json, "binary_data_output", NULL, &c->binary_default, &found);
+    case SEEN_PARAMETERS: return read_parameters(c, json);
     default: return sw_json_skip(json);
     }
 }

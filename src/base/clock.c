@@ -20,6 +20,17 @@ static uint64_t manual_wall_ms(struct sw_clock *clock) {
     return manual_monotonic_ns(clock) / 1000000u;
 }
 
+static uint64_t thread_cpu_ns(struct sw_clock *clock) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+struct sw_clock *sw_clock_thread_cpu(void) {
+    static struct sw_clock clock = {thread_cpu_ns, system_wall_ms, 0};
+    return &clock;
+}
+
 struct sw_clock *sw_clock_system(void) {
     static struct sw_clock clock = {system_monotonic_ns, system_wall_ms, 0};
     return &clock;

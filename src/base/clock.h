@@ -12,6 +12,9 @@ struct sw_clock {
 
 struct sw_clock *sw_clock_system(void);
 
+/* Processor time of the calling thread: what a computation costs, whatever else the machine does meanwhile. */
+struct sw_clock *sw_clock_thread_cpu(void);
+
 /* A clock that stands still until told. */
 void sw_clock_manual_init(struct sw_clock *clock, uint64_t start_ns);
 void sw_clock_manual_advance(struct sw_clock *clock, uint64_t ns);

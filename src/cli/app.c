@@ -15,6 +15,7 @@
 #include "registry/upkeep.h"
 #include "rollout/serving.h"
 #include "sched/executor.h"
+#include "sched/scheduler.h"
 
 /* Calls of the registry block on database and disks: they have threads of their own, so that no prediction waits. */
 enum { MODEL_THREADS_DEFAULT = 1, CONTROL_THREADS = 4, CONTROL_QUEUE = 256, RETRY_MIN_MS = 500, RETRY_MAX_MS = 5000 };
@@ -22,7 +23,7 @@ enum { MODEL_THREADS_DEFAULT = 1, CONTROL_THREADS = 4, CONTROL_QUEUE = 256, RETR
 struct sw_app {
     struct sw_cli_engines engines;
     struct sw_metrics *metrics;
-    struct sw_executor *executor;
+    struct sw_scheduler *scheduler;
     struct sw_executor *control; /* NULL without a registry */
     struct sw_backend backend;
     struct sw_apps *apps;
@@ -44,17 +45,35 @@ static unsigned thread_count(const struct sw_config *config, enum sw_config_key 
     return (unsigned)(n < sw_config_keys[key].max ? n : sw_config_keys[key].max);
 }
 
-static sw_status create_executor(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
-    return sw_executor_create(thread_count(config, SW_KEY_SCHEDULER_WORKERS),
-                              sw_config_number(config, SW_KEY_SCHEDULER_QUEUE), &app->executor, err);
+static sw_status create_scheduler(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
+    struct sw_scheduler_options options = {
+        .workers = thread_count(config, SW_KEY_SCHEDULER_WORKERS),
+        .slow_ns = sw_config_ms(config, SW_KEY_SCHEDULER_SLOW_RUN) * 1000000,
+        .clock = sw_clock_system(),
+        .on_run = sw_api_on_run,
+    };
+    return sw_scheduler_create(&options, &app->scheduler, err);
+}
+
+static struct sw_api_scheduling scheduling(const struct sw_config *config) {
+    return (struct sw_api_scheduling){
+        .inline_ns_max = sw_config_number(config, SW_KEY_SCHEDULER_INLINE_MAX_US) * 1000,
+        .alone_ns_max = sw_config_number(config, SW_KEY_SCHEDULER_INLINE_ALONE_MAX_US) * 1000,
+        .slow_ns = sw_config_ms(config, SW_KEY_SCHEDULER_SLOW_RUN) * 1000000,
+        .workers = thread_count(config, SW_KEY_SCHEDULER_WORKERS),
+        .no_batching = !sw_config_bool(config, SW_KEY_SCHEDULER_BATCHING),
+        .max_delay_ns = sw_config_number(config, SW_KEY_SCHEDULER_MAX_DELAY_US) * 1000,
+        .queue_max = sw_config_number(config, SW_KEY_SCHEDULER_QUEUE),
+        .wait_ns_max = sw_config_ms(config, SW_KEY_SCHEDULER_QUEUE_TIME) * 1000000,
+    };
 }
 
 static sw_status create_api(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
     struct sw_api_options options = {
         .metrics = app->metrics,
-        .executor = app->executor,
+        .scheduler = app->scheduler,
+        .scheduling = scheduling(config),
         .clock = sw_clock_system(),
-        .inline_ns_max = sw_config_number(config, SW_KEY_SCHEDULER_INLINE_MAX_US) * 1000,
         .engine_version = sw_app_engine_version(app),
         .access_log = (int)sw_config_number(config, SW_KEY_LOG_ACCESS),
         .registry = app->backend.registry,
@@ -181,6 +200,7 @@ static sw_status create_repository(struct sw_app *app, const struct sw_config *c
         .keep_previous_ms = sw_config_ms(config, SW_KEY_REGISTRY_KEEP_PREVIOUS),
         .memory_max = sw_config_number(config, SW_KEY_REGISTRY_MEMORY),
     };
+    options.model.trial = sw_config_bool(config, SW_KEY_SCHEDULER_BATCHING);
     SW_TRY(sw_repository_create(&options, &app->repository, err));
     sw_api_attach(app->api, app->repository);
     return SW_OK;
@@ -189,7 +209,7 @@ static sw_status create_repository(struct sw_app *app, const struct sw_config *c
 static sw_status create_parts(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
     SW_TRY(sw_cli_engines_open(config, &app->engines, err));
     app->metrics = sw_metrics_create();
-    SW_TRY(create_executor(app, config, err));
+    SW_TRY(create_scheduler(app, config, err));
     SW_TRY(open_backend(app, config, err));
     SW_TRY(sw_apps_create(config, app->metrics, &app->apps, err));
     SW_TRY(create_api(app, config, err));
@@ -259,8 +279,8 @@ void sw_app_destroy(struct sw_app *app) {
         sw_api_set_server(app->api, NULL);
         sw_http_server_destroy(app->server);
     }
-    if (app->executor) {
-        sw_executor_destroy(app->executor);
+    if (app->scheduler) {
+        sw_scheduler_stop(app->scheduler);
     }
     if (app->control) {
         sw_executor_destroy(app->control);
@@ -271,6 +291,7 @@ void sw_app_destroy(struct sw_app *app) {
     if (app->api) {
         sw_api_destroy(app->api);
     }
+    sw_scheduler_destroy(app->scheduler);
     sw_apps_destroy(app->apps);
     sw_backend_close(&app->backend);
     if (app->metrics) {

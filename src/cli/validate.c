@@ -126,7 +126,7 @@ static sw_status check_load(struct validation *v, const char *path) {
 static sw_status check_model(struct validation *v, const char *path, struct sw_model **ret) {
     struct sw_error err;
     struct sw_model_options options = v->options;
-    options.skip_golden = true;
+    options.skip_golden = options.trial = true;
     sw_status status = sw_model_load(path, NULL, 1, &options, ret, &err);
     if (status == SW_E_INFERENCE_FAILED) {
         return fail_check(v, "warm-up", &err);
@@ -145,8 +145,9 @@ static sw_status check_model(struct validation *v, const char *path, struct sw_m
         snprintf(detail + n, sizeof detail - n, " none");
     }
     end_check(v, "steps", CHECK_OK, detail);
-    snprintf(detail, sizeof detail, "%.1f us a run%s", (double)m->run_ns / 1e3,
-             m->batchable ? "; dimension 0 is free, so requests can be batched" : "");
+    bool apart = m->probe.rows == SW_ROWS_APART;
+    snprintf(detail, sizeof detail, "%.1f us a run; requests can%s be batched%s%s", (double)m->run_ns / 1e3,
+             apart ? "" : "not", apart ? "" : ": ", m->probe.note);
     end_check(v, "warm-up", CHECK_OK, detail);
     return SW_OK;
 }

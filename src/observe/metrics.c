@@ -257,6 +257,10 @@ void sw_series_observe_ns(struct sw_series *series, uint64_t ns) {
     bump(&values[info->bucket_count + 1], ns);
 }
 
+void sw_series_observe(struct sw_series *series, uint64_t n) {
+    sw_series_observe_ns(series, n * 1000000000u); /* bounds and sums are kept in billionths, whatever the unit */
+}
+
 void sw_series_set(struct sw_series *series, double value) {
     SW_ASSERT(is_set(series->info));
     unsigned long long bits;

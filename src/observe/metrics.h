@@ -25,6 +25,7 @@ struct sw_series *sw_metrics_series(struct sw_metrics *metrics, enum sw_metric m
 void sw_series_add(struct sw_series *series, uint64_t n);         /* counter */
 void sw_series_set(struct sw_series *series, double value);       /* gauge or sampled counter; last writer wins */
 void sw_series_observe_ns(struct sw_series *series, uint64_t ns); /* histogram in seconds */
+void sw_series_observe(struct sw_series *series, uint64_t n);     /* histogram of another unit; n up to 10^9 */
 void sw_series_reset(struct sw_series *series);                   /* of something gone: not shown until set */
 /* The same for every series of a gauge or sampled counter, for a callback that then sets those that are there. */
 void sw_metrics_reset(struct sw_metrics *metrics, enum sw_metric metric);

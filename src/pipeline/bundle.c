@@ -75,28 +75,59 @@ static struct sw_bundle *bundle_new(const char *path, const char *dir) {
     struct sw_bundle *bundle = SW_NEW(struct sw_bundle);
     bundle->path = sw_xstrdup(path);
     bundle->dir = sw_xstrdup(dir);
-    bundle->max_delay_us = -1;
+    bundle->batching.max_delay_us = -1;
+    bundle->weight = 1;
     bundle->memory_arena = true;
     return bundle;
 }
 
+enum { ROWS_MAX = 65536 };
+
+/* Rows that batches are to have: ascending, none above max_batch. */
+static sw_status read_preferred(const struct sw_params *p, struct sw_bundle *bundle) {
+    const json_t *list = json_object_get(p->object, "preferred");
+    if (!list) {
+        return SW_OK;
+    }
+    if (!json_is_array(list) || json_array_size(list) == 0 || json_array_size(list) > SW_BUNDLE_PREFERRED_MAX) {
+        return sw_params_fail(p, "preferred", "must be a list of 1 to %d numbers of rows", SW_BUNDLE_PREFERRED_MAX);
+    }
+    int64_t most = bundle->batching.max_batch ? bundle->batching.max_batch : ROWS_MAX, before = 1;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        if (!json_is_integer(item) || json_integer_value(item) <= before || json_integer_value(item) > most) {
+            return sw_params_fail(p, "preferred", "item %zu must be an integer above %lld and at most %lld", i + 1,
+                                  (long long)before, (long long)most);
+        }
+        before = json_integer_value(item);
+        bundle->batching.preferred[bundle->batching.preferred_count++] = (uint32_t)before;
+    }
+    return SW_OK;
+}
+
 static sw_status read_batching(const struct sw_params *top, struct sw_bundle *bundle) {
-    static const char *const known[] = {"max_batch", "max_delay_us", NULL};
+    static const char *const known[] = {"max_batch", "max_delay_us", "preferred", "timeout_ms", "max_queue", NULL};
     struct sw_params p = {.path = "batching", .err = top->err};
     SW_TRY(sw_params_object(top, "batching", &p.object));
     SW_TRY(sw_params_only(&p, known));
-    SW_TRY(sw_params_int(&p, "max_batch", 1, 65536, &bundle->max_batch));
-    return sw_params_int(&p, "max_delay_us", 0, 10 * 1000 * 1000, &bundle->max_delay_us);
+    SW_TRY(sw_params_int(&p, "max_batch", 1, ROWS_MAX, &bundle->batching.max_batch));
+    SW_TRY(sw_params_int(&p, "max_delay_us", 0, 10 * 1000 * 1000, &bundle->batching.max_delay_us));
+    SW_TRY(sw_params_int(&p, "timeout_ms", 1, SW_TIMEOUT_MS_MAX, &bundle->batching.timeout_ms));
+    SW_TRY(sw_params_int(&p, "max_queue", 1, 1000 * 1000, &bundle->batching.max_queue));
+    return read_preferred(&p, bundle);
 }
 
 static sw_status read_instances(const struct sw_params *top, struct sw_bundle *bundle) {
-    static const char *const known[] = {"threads", "memory_arena", NULL};
+    static const char *const known[] = {"threads", "count", "weight", "memory_arena", NULL};
     struct sw_params p = {.path = "instances", .err = top->err};
-    int64_t threads = 0;
+    int64_t threads = 0, count = 0;
     SW_TRY(sw_params_object(top, "instances", &p.object));
     SW_TRY(sw_params_only(&p, known));
     SW_TRY(sw_params_int(&p, "threads", 1, 1024, &threads));
+    SW_TRY(sw_params_int(&p, "count", 1, 1024, &count));
+    SW_TRY(sw_params_number(&p, "weight", 0.01, 100, &bundle->weight));
     bundle->threads = (unsigned)threads;
+    bundle->instances = (unsigned)count;
     return sw_params_bool(&p, "memory_arena", &bundle->memory_arena);
 }
 

@@ -10,16 +10,26 @@
 #include "base/error.h"
 #include "base/str.h"
 
+enum { SW_BUNDLE_PREFERRED_MAX = 8, SW_TIMEOUT_MS_MAX = 3600 * 1000 };
+
 struct sw_bundle {
     char *path; /* as given: folder or file */
     char *dir;  /* folder its file names are relative to */
     char *name; /* [A-Za-z0-9][A-Za-z0-9._-]*, at most 128; default: file or folder name without ending */
     char *model_path;
-    char *description;    /* may be NULL */
-    char *golden_path;    /* may be NULL */
-    int64_t max_batch;    /* 0: infer */
-    int64_t max_delay_us; /* -1: default */
+    char *description; /* may be NULL */
+    char *golden_path; /* may be NULL */
+    struct {
+        int64_t max_batch;                           /* rows; 0: infer */
+        int64_t max_delay_us;                        /* -1: default */
+        uint32_t preferred[SW_BUNDLE_PREFERRED_MAX]; /* rows, ascending */
+        size_t preferred_count;
+        int64_t timeout_ms; /* of requests that say none; 0: none */
+        int64_t max_queue;  /* requests that may wait; 0: default */
+    } batching;
     unsigned threads;     /* instances.threads; 0: default */
+    unsigned instances;   /* instances.count: runs at once; 0: default */
+    double weight;        /* instances.weight; default 1 */
     bool memory_arena;    /* instances.memory_arena; default true */
     bool allow_nonfinite; /* output.allow_nonfinite: NaN and infinities pass (JSON null) */
     json_t *input;        /* object with at least kind; NULL: tensor */

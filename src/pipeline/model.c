@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 enum { WARMUP_RUNS = 5 };
+#define TRIAL_BUDGET_NS UINT64_C(100000000)
 #define WARMUP_SLOW_NS UINT64_C(500000000) /* a first run slower than this is measured only once more */
 
 /* life ------------------------------------------------------------------------------------------------------------- */
@@ -55,6 +56,7 @@ static sw_status open_session(struct sw_model *model, const struct sw_model_opti
                       : bundle->threads ? bundle->threads
                                         : options->default_threads;
     session.threads = session.threads ? session.threads : 1;
+    model->threads = session.threads;
     for (size_t i = 0; i < options->engine_count; i++) {
         struct sw_engine *engine = options->engines[i];
         if (engine->ops->accepts(engine, sw_str_of(bundle->model_path))) {
@@ -230,11 +232,39 @@ static void warm_up(struct sw_model *model, struct sw_clock *clock) {
     model->run_ns = times[runs / 2] ? times[runs / 2] : 1;
 }
 
+/* A bundle that asks for batches of a model that has no rows is a mistake to be told. */
+static sw_status check_batching(const struct sw_model *model, struct sw_error *err) {
+    char note[200];
+    if (model->bundle->batching.max_batch > 1 && !sw_probe_has_rows(model->session, note, sizeof note)) {
+        return sw_fail(err, SW_E_MODEL_INVALID, "batching.max_batch: requests cannot be batched: %s", note);
+    }
+    return SW_OK;
+}
+
+/* One-threaded runs are timed by the processor's time, so that a busy machine does not make the plan. */
+static void try_batching(struct sw_model *model, struct sw_clock *clock) {
+    clock = clock == sw_clock_system() && model->threads == 1 ? sw_clock_thread_cpu() : clock;
+    const int64_t max_batch = model->bundle->batching.max_batch;
+    const struct sw_probe_options options = {
+        .clock = clock,
+        .rows_max = max_batch ? (uint64_t)max_batch : SW_BATCH_ROWS_DEFAULT,
+        .budget_ns = TRIAL_BUDGET_NS,
+        .run_ns = model->run_ns,
+        .slow_ns = WARMUP_SLOW_NS,
+    };
+    sw_probe_run(model->session, &options, &model->probe);
+}
+
 static sw_status load_stages(struct sw_model *model, const struct sw_model_options *options, struct sw_clock *clock,
                              struct sw_error *err) {
     SW_TRY(open_session(model, options, err));
     SW_TRY(make_pipeline(model, err));
+    SW_TRY(check_batching(model, err));
     warm_up(model, clock);
+    model->probe.profile.ns[0] = model->run_ns;
+    if (options->trial) {
+        try_batching(model, clock);
+    }
     if (options->skip_golden || !model->bundle->golden_path) {
         return SW_OK;
     }

@@ -1,7 +1,7 @@
 /* A loaded model version: session, steps, served signature. Immutable after load; reference counted.
  *
  * Load order: bundle, session, steps (served signature), warm-up run where every free dimension is 1 (measures
- * run_ns), golden answers. A model that fails any of these is never served, but for the warm-up: a model that fails on
+ * run_ns), trial of batching (when asked for), golden answers. A model that fails any of these is never served, but for the warm-up: a model that fails on
  * zeros is served with run_ns 0 and the reason in warmup_note. */
 #ifndef SW_PIPELINE_MODEL_H
 #define SW_PIPELINE_MODEL_H
@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "pipeline/bundle.h"
 #include "pipeline/step.h"
+#include "sched/probe.h"
 
 struct sw_model {
     char *name;
@@ -28,6 +29,9 @@ struct sw_model {
     uint64_t loaded_wall_ms;        /* when */
     size_t golden_count;
     bool batchable;         /* dimension 0 of every input and output is free */
+    unsigned threads;       /* inside one run */
+    struct sw_probe probe;  /* of the session: may requests share a run? UNTESTED without options.trial */
+    struct sw_plan plan;    /* how its requests are run; set by the layer above (api) before it is served */
     char *warmup_note;      /* why run_ns is 0 (a model may refuse all-zero inputs of size 1), or NULL */
     uint32_t *every_output; /* 0 .. outputs of the session - 1 */
     void *attachment;       /* of the layer above (metrics); not owned */
@@ -40,7 +44,8 @@ struct sw_model_options {
     size_t engine_count;
     unsigned default_threads; /* of a bundle that does not say; 0: 1 */
     unsigned threads;         /* whatever the bundle says; 0: as it says */
-    bool skip_golden;         /* for `validate --no-golden`, versions that were forced over them, and tests */
+    bool trial;       /* find out whether rows of several requests may share a run, and what that saves: for serving */
+    bool skip_golden; /* for `validate --no-golden`, versions that were forced over them, and tests */
     struct sw_clock *clock;
 };
 

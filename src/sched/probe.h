@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 #include "sched/profile.h"
 
-enum sw_rows {
+enum sw_probe_rows {
     SW_ROWS_UNTESTED, /* the trial could not be run */
     SW_ROWS_APART,    /* no row changed another's answer */
     SW_ROWS_LINKED,   /* one did, or an output has not one row for each input row */
@@ -22,7 +22,7 @@ enum sw_rows {
 };
 
 struct sw_probe {
-    enum sw_rows rows;
+    enum sw_probe_rows rows;
     char note[320];            /* why not APART; "" when it is */
     struct sw_profile profile; /* APART: of as many sizes as there was time for; else of one row, or nothing */
 };

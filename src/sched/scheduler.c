@@ -175,9 +175,12 @@ static bool next(struct worker *w, size_t *ret_expired) {
         bool more = false;
         if (give_up_at <= now) {
             *ret_expired = core_expire(&s->core, now, w->expired, EXPIRE_MAX);
-            found = true;
-            wake(s, w->crew); /* this one has to answer them first */
-            break;
+            if (*ret_expired) {
+                found = true;
+                wake(s, w->crew); /* this one has to answer them first */
+                break;
+            }
+            continue; /* whose time it was has been taken before */
         }
         found = core_take(&s->core, w->crew, s->crews[w->crew].idle, now, &w->take, &at, &more);
         if (found) {

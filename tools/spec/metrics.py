@@ -54,8 +54,8 @@ def check(path, row, lists):
         refuse("type is counter, gauge or histogram")
     if (row["type"] == "counter") != name.endswith("_total"):
         refuse("counters, and only they, end in _total")
-    if row["type"] == "histogram" and not (name.endswith("_seconds") and row.get("buckets") in lists):
-        refuse("a histogram ends in _seconds and names its buckets")
+    if row["type"] == "histogram" and not (name.endswith(("_seconds", "_rows")) and row.get("buckets") in lists):
+        refuse("a histogram ends in _seconds or _rows and names its buckets")
     if row["type"] != "histogram" and "buckets" in row:
         refuse("only histograms have buckets")
     if row.get("sampled") and row["type"] != "counter":

@@ -96,7 +96,7 @@ static void pause_deinit(struct fake_pause *pause) {
 
 /* What a file says, borrowed from its JSON. */
 struct script {
-    json_t *inputs, *outputs, *value;
+    json_t *inputs, *outputs, *value, *fail_on;
     const char *op, *message, *load_error;
     const char *run_started, *wait_for, *wait_while;
     const char *load_started, *load_wait_for, *load_wait_while;
@@ -106,14 +106,18 @@ struct script {
 static sw_status read_script(json_t *root, struct script *s, struct sw_error *err) {
     *s = (struct script){.op = "sum", .message = "the model was told to fail"};
     json_error_t why;
-    if (json_unpack_ex(
-            root, &why, JSON_STRICT, "{s:o, s:o, s?s, s?o, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?I, s?I, s?I, s?I}",
-            "inputs", &s->inputs, "outputs", &s->outputs, "op", &s->op, "value", &s->value, "message", &s->message,
-            "load_error", &s->load_error, "run_started", &s->run_started, "wait_for", &s->wait_for, "wait_while",
-            &s->wait_while, "load_started", &s->load_started, "load_wait_for", &s->load_wait_for, "load_wait_while",
-            &s->load_wait_while, "fail_every", &s->fail_every, "spin_us", &s->spin_us, "load_spin_us", &s->load_spin_us,
-            "ballast_bytes", &s->ballast_bytes) != 0) {
+    if (json_unpack_ex(root, &why, JSON_STRICT,
+                       "{s:o, s:o, s?s, s?o, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?I, s?I, s?I, s?I, s?o}",
+                       "inputs", &s->inputs, "outputs", &s->outputs, "op", &s->op, "value", &s->value, "message",
+                       &s->message, "load_error", &s->load_error, "run_started", &s->run_started, "wait_for",
+                       &s->wait_for, "wait_while", &s->wait_while, "load_started", &s->load_started, "load_wait_for",
+                       &s->load_wait_for, "load_wait_while", &s->load_wait_while, "fail_every", &s->fail_every,
+                       "spin_us", &s->spin_us, "load_spin_us", &s->load_spin_us, "ballast_bytes", &s->ballast_bytes,
+                       "fail_on", &s->fail_on) != 0) {
         return fail(err, why.text);
+    }
+    if (s->fail_on && !json_is_number(s->fail_on)) {
+        return fail(err, "fail_on must be a number");
     }
     if (s->fail_every < 0 || s->spin_us < 0 || s->load_spin_us < 0 || s->ballast_bytes < 0) {
         return fail(err, "numbers must not be negative");
@@ -134,6 +138,8 @@ static sw_status read_op(struct fake_session *s, const struct script *script, st
     s->text = sw_xstrdup(json_is_string(script->value) ? json_string_value(script->value) : "");
     s->message = sw_xstrdup(script->message);
     s->fail_every = (uint64_t)script->fail_every;
+    s->fails_on = script->fail_on != NULL;
+    s->fail_on = json_number_value(script->fail_on);
     if (s->op != FAKE_IDENTITY) {
         return SW_OK;
     }

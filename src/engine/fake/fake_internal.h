@@ -18,6 +18,7 @@
  *   fail          none: the run fails with "message"
  *
  *   fail_every    N: every Nth run fails
+ *   fail_on       a number: a run with it in its inputs fails
  *   spin_us       each run keeps its thread busy that long
  *   run_started   path: a file made when a run starts
  *   wait_for      path: a run waits until that file exists;  wait_while: until it is gone
@@ -51,6 +52,8 @@ struct fake_session {
     char *text; /* the constant for BYTES outputs */
     char *message;
     uint64_t fail_every;
+    bool fails_on;
+    double fail_on;
     struct fake_pause run_pause;
     void *ballast;
     atomic_uint_fast64_t runs, rows, rows_max;

@@ -199,6 +199,17 @@ static void raise_max(atomic_uint_fast64_t *max, uint64_t value) {
     }
 }
 
+static bool holds(const struct sw_tensor *inputs, size_t count, double number) {
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < inputs[i].count; k++) {
+            if (inputs[i].dtype != SW_DTYPE_BYTES && get_number(&inputs[i], k) == number) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 sw_status fake_run(struct sw_session *session, const struct sw_tensor *inputs, size_t input_count,
                    const uint32_t *output_indices, size_t output_count, struct sw_tensor *ret_outputs,
                    struct sw_arena *arena, struct sw_error *err) {
@@ -210,6 +221,9 @@ sw_status fake_run(struct sw_session *session, const struct sw_tensor *inputs, s
     SW_TRY(fake_pause(&s->run_pause, SW_E_INFERENCE_FAILED, err));
     if (s->op == FAKE_FAIL || (s->fail_every && run % s->fail_every == 0)) {
         return sw_fail(err, SW_E_INFERENCE_FAILED, "%s", s->message);
+    }
+    if (s->fails_on && holds(inputs, input_count, s->fail_on)) {
+        return sw_fail(err, SW_E_INFERENCE_FAILED, "an input holds %g", s->fail_on);
     }
     for (size_t i = 0; i < output_count; i++) {
         SW_ASSERT(output_indices[i] < s->outputs.count);

@@ -20,7 +20,7 @@ enum { PATHS = 8, ANSWERS = 4, ANSWER_MAX = 64 << 20 };
 
 struct sw_repository *harness_repository;
 struct sw_api *harness_api;
-struct sw_executor *harness_executor;
+struct sw_scheduler *harness_scheduler;
 struct sw_metrics *harness_metrics;
 
 static struct sw_engine *engine;
@@ -94,16 +94,25 @@ void harness_start(const struct harness_options *options) {
     sw_log_set_level(SW_LOG_OFF);
     must(sw_engine_fake_create(&engine, &err), &err);
     harness_metrics = sw_metrics_create();
-    must(sw_executor_create(o.workers ? o.workers : 2, o.queue_max ? o.queue_max : 64, &harness_executor, &err), &err);
+    const struct sw_scheduler_options scheduler_options = {.workers = o.workers ? o.workers : 2,
+                                                           .slow_ns = o.slow_ns ? o.slow_ns : 20000000,
+                                                           .clock = sw_clock_system(),
+                                                           .on_run = sw_api_on_run};
+    must(sw_scheduler_create(&scheduler_options, &harness_scheduler, &err), &err);
     struct sw_model_options model = {
-        .engines = &engine, .engine_count = 1, .default_threads = 1, .clock = sw_clock_system()};
+        .engines = &engine, .engine_count = 1, .default_threads = 1, .clock = sw_clock_system(), .trial = true};
     struct sw_executor *control = NULL;
     harness_registry_open(&o, folder, &model, &control);
     struct sw_api_options api_options = {
         .metrics = harness_metrics,
-        .executor = harness_executor,
+        .scheduler = harness_scheduler,
+        .scheduling = {.inline_ns_max = o.inline_ns_max ? o.inline_ns_max : UINT64_C(10000000000),
+                       .slow_ns = scheduler_options.slow_ns,
+                       .workers = scheduler_options.workers,
+                       .max_delay_ns = 500000,
+                       .queue_max = o.queue_max ? o.queue_max : 64,
+                       .wait_ns_max = o.wait_ns_max},
         .clock = sw_clock_system(),
-        .inline_ns_max = o.inline_ns_max ? o.inline_ns_max : UINT64_C(10000000000),
         .engine_version = "1",
         .access_log = SW_ACCESS_LOG_ALL,
         .registry = harness_registry,
@@ -146,9 +155,10 @@ void harness_stop(void) {
     sw_api_set_server(harness_api, NULL);
     sw_http_server_destroy(server);
     harness_registry_stop_serving();
-    sw_executor_destroy(harness_executor);
+    sw_scheduler_stop(harness_scheduler);
     sw_repository_destroy(harness_repository);
     sw_api_destroy(harness_api);
+    sw_scheduler_destroy(harness_scheduler);
     harness_registry_close();
     sw_metrics_destroy(harness_metrics);
     sw_engine_destroy(engine);

@@ -17,6 +17,8 @@ struct harness_options {
     uint64_t inline_ns_max; /* 0: 10 s, so that everything runs inline */
     unsigned workers;       /* 0: 2 */
     size_t queue_max;       /* 0: 64 */
+    uint64_t slow_ns;       /* 0: 20 ms */
+    uint64_t wait_ns_max;   /* 0: any */
     bool registry;
     const char *store_url;         /* of the registry; NULL: SQLite in the folder */
     const char *registry_reason;   /* why there is none */
@@ -38,7 +40,7 @@ const char *harness_path(const char *name);
 
 extern struct sw_repository *harness_repository;
 extern struct sw_api *harness_api;
-extern struct sw_executor *harness_executor;
+extern struct sw_scheduler *harness_scheduler;
 extern struct sw_metrics *harness_metrics;
 extern struct sw_registry *harness_registry; /* NULL: none */
 /* Waits until the served models are as the registry is now. */

@@ -56,7 +56,7 @@ static void full_queue(void **state) {
         usleep(200);
     }
     int waiting = begin(path);
-    while (sw_executor_waiting(harness_executor) == 0) {
+    while (sw_scheduler_waiting(harness_scheduler) == 0) {
         usleep(200);
     }
     struct answer refused = harness_post(path, ROW);

@@ -52,7 +52,23 @@ static void bad_texts(void **state) {
         {"batching: { max_batch: 0 }", "batching.max_batch: must lie between 1"},
         {"batching: { max_batch: many }", "batching.max_batch: must be an integer, is a string"},
         {"batching: { max_delay_us: -1 }", "batching.max_delay_us: "},
-        {"batching: { delay: 1 }", "batching.delay: no such key; known here: max_batch, max_delay_us"},
+        {"batching: { delay: 1 }", "batching.delay: no such key; known here: max_batch, max_delay_us, preferred, timeout_ms, max_queue"},
+        {"batching: { preferred: 8 }", "batching.preferred: must be a list of 1 to 8 numbers of rows"},
+        {"batching: { preferred: [] }", "batching.preferred: must be a list"},
+        {"batching: { preferred: [1] }", "batching.preferred: item 1 must be an integer above 1 and at most 65536"},
+        {"batching: { preferred: [8, 8] }", "batching.preferred: item 2 must be an integer above 8"},
+        {"batching: { preferred: [8, 4] }", "batching.preferred: item 2"},
+        {"batching: { max_batch: 16, preferred: [8, 32] }", "item 2 must be an integer above 8 and at most 16"},
+        {"batching: { preferred: [2, many] }", "batching.preferred: item 2"},
+        {"batching: { preferred: [2, 3, 4, 5, 6, 7, 8, 9, 10] }", "batching.preferred: must be a list"},
+        {"batching: { timeout_ms: 0 }", "batching.timeout_ms: must lie between 1 and 3600000"},
+        {"batching: { timeout_ms: 3600001 }", "batching.timeout_ms: must lie between 1 and 3600000"},
+        {"batching: { max_queue: 0 }", "batching.max_queue: must lie between 1"},
+        {"batching: { max_batch: 65537 }", "batching.max_batch: must lie between 1 and 65536"},
+        {"instances: { count: 0 }", "instances.count: must lie between 1"},
+        {"instances: { weight: 0 }", "instances.weight: must lie between 0.01 and 100"},
+        {"instances: { weight: 1e9 }", "instances.weight: must lie between 0.01 and 100"},
+        {"instances: { weight: heavy }", "instances.weight: must be a number"},
         {"instances: { threads: 1.5 }", "instances.threads: must be an integer"},
         {"instances: { memory_arena: 1 }", "instances.memory_arena: must be true or false"},
         {"input: image", "input: must be a mapping, is a string"},
@@ -96,8 +112,8 @@ static void values_are_read(void **state) {
     assert_string_equal(b->model_path, "/x/y/sub/m.onnx");
     assert_string_equal(b->golden_path, "/x/y/g.jsonl");
     assert_string_equal(b->description, "d");
-    assert_int_equal(b->max_batch, 8);
-    assert_int_equal(b->max_delay_us, 20);
+    assert_int_equal(b->batching.max_batch, 8);
+    assert_int_equal(b->batching.max_delay_us, 20);
     assert_int_equal(b->threads, 3);
     assert_false(b->memory_arena);
     assert_true(b->allow_nonfinite);
@@ -110,7 +126,7 @@ static void values_are_read(void **state) {
     assert_string_equal(b->name, "my-model");
     assert_null(b->output);
     assert_null(b->model_path);
-    assert_int_equal(b->max_delay_us, -1);
+    assert_int_equal(b->batching.max_delay_us, -1);
     assert_true(b->memory_arena);
     sw_bundle_destroy(b);
 }

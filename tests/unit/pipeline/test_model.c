@@ -15,7 +15,7 @@
 
 /* One FP32 input `x` and one output `y` of the same shape [-1,2], or pictures [-1,1,1,2]. What the file says:
  * "double", "picture", "fail" (every run), "nan", "fail-zero" (a run on zeros), "aux" (a second output z of constant
- * 5). */
+ * 5), "fixed" (one row). */
 struct test_session {
     struct sw_session base;
     char mode[16];
@@ -61,6 +61,7 @@ static sw_status engine_load(struct sw_engine *engine, const char *path, const s
     sw_buf_deinit(&text);
     bool picture = strcmp(s->mode, "picture") == 0;
     s->inputs = make_specs("x", NULL, picture);
+    s->inputs.items[0].shape[0] = strcmp(s->mode, "fixed") == 0 ? 1 : -1;
     s->outputs = make_specs("y", strcmp(s->mode, "aux") == 0 ? "z" : NULL, false);
     __atomic_add_fetch(&sessions_alive, 1, __ATOMIC_SEQ_CST);
     *ret = &s->base;
@@ -260,6 +261,31 @@ static void warm_up_may_fail(void **state) {
     sw_model_unref(model);
 }
 
+static void trial_of_batching(void **state) {
+    struct sw_model_options with_trial = options;
+    with_trial.trial = true;
+    static const struct {
+        const char *mode, *yaml;
+        enum sw_probe_rows rows;
+    } cases[] = {{"double", "", SW_ROWS_APART},
+                 {"fail", "", SW_ROWS_UNTESTED},
+                 {"fixed", "batching: { max_batch: 1 }", SW_ROWS_NONE}};
+    for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
+        char *dir = bundle(cases[i].mode, cases[i].yaml, NULL);
+        struct sw_model *model = NULL;
+        assert_int_equal(sw_model_load(dir, "m", 1, &with_trial, &model, NULL), SW_OK);
+        assert_int_equal(model->probe.rows, cases[i].rows);
+        assert_int_equal(model->probe.note[0] != '\0', cases[i].rows != SW_ROWS_APART);
+        assert_int_equal(sw_profile_ns(&model->probe.profile, 1) > 0, strcmp(cases[i].mode, "fail") != 0);
+        sw_model_unref(model);
+        folder_remove(dir);
+    }
+    struct sw_model *untried = load("double", "");
+    assert_int_equal(untried->probe.rows, SW_ROWS_UNTESTED);
+    assert_int_equal(sw_profile_ns(&untried->probe.profile, 1), untried->run_ns);
+    sw_model_unref(untried);
+}
+
 static void faults_at_load(void **state) {
     expect_load_error("broken", "", NULL, SW_E_MODEL_INVALID, "broken on purpose");
     expect_load_error("double", "model: none.onnx", NULL, SW_E_MODEL_INVALID, "model: \"none.onnx\"");
@@ -267,6 +293,8 @@ static void faults_at_load(void **state) {
     expect_load_error("double", "input: { kind: tensor, x: 1 }", NULL, SW_E_MODEL_INVALID, "input.x: no such key");
     expect_load_error("double", "output: { labels: [a] }", NULL, SW_E_MODEL_INVALID, "output.labels: no tensor fits");
     expect_load_error("double", "output: { softmax: true, labels: 3 }", NULL, SW_E_MODEL_INVALID, "output.labels");
+    expect_load_error("fixed", "batching: { max_batch: 8 }", NULL, SW_E_MODEL_INVALID,
+                      "batching.max_batch: requests cannot be batched: dimension 0 of input 'x' is fixed at 1");
     struct sw_model *model = NULL;
     assert_int_equal(sw_model_load("/nowhere", NULL, 1, &options, &model, NULL), SW_E_NOT_FOUND);
     assert_int_equal(sw_model_load("/tmp", "bad name", 1, &options, &model, NULL), SW_E_INVALID_ARGUMENT);
