@@ -364,15 +364,14 @@ sw_status sw_flow_submit(struct sw_flow *flow, struct sw_work *work, struct sw_r
     if (!status && !work->returning) {
         status = flow_admit(flow, crew, work->deadline_ns, now, ret, err);
     }
-    enum crew woken = CREWS;
     if (!status) {
         core_push(&s->core, &flow->queues[crew], work, now);
-        woken = wake_for(s, &flow->queues[crew], crew, now);
+        enum crew woken = wake_for(s, &flow->queues[crew], crew, now);
+        if (woken != CREWS) { /* under the lock: afterwards the work may be done and everything gone */
+            pthread_cond_signal(&s->crews[woken].work);
+        }
     }
     pthread_mutex_unlock(&s->lock);
-    if (woken != CREWS) {
-        pthread_cond_signal(&s->crews[woken].work); /* not under the lock, which the woken takes at once */
-    }
     return status;
 }
 
