@@ -211,6 +211,27 @@ def int8_extremes(path):
     golden(path, ([tensor("x", "FP32", x)], [tensor("y", "FP32", x @ np.full((64, 16), 0.1))]), tolerance=1e-4)
 
 
+@model
+def int8_shared(path):
+    """Two quantised Gemms that share their weights, which a runtime may want to convert once for each."""
+    rng = random(8)
+    scales = {"x": np.float32(1 / 255), "h": np.float32(4 / 255)}
+    codes = rng.randint(-60, 61, (16, 16)).astype(np.int8)
+    nodes, initializers, at = [], [constant("w_q", codes), constant("w_scale", np.float32(1 / 512)),
+                                   constant("w_zero", np.int8(0)), constant("zero", np.uint8(0))], "x"
+    nodes.append(helper.make_node("DequantizeLinear", ["w_q", "w_scale", "w_zero"], ["w"]))
+    for name, made in (("x", "h"), ("h", "y")):
+        initializers.append(constant(f"{name}_scale", scales[name]))
+        nodes += [helper.make_node("QuantizeLinear", [at, f"{name}_scale", "zero"], [f"{name}_q"]),
+                  helper.make_node("DequantizeLinear", [f"{name}_q", f"{name}_scale", "zero"], [f"{name}_d"]),
+                  helper.make_node("Gemm", [f"{name}_d", "w"], [made])]
+        at = made
+    write(path, nodes, [value("x", "FP32", ["N", 16])], [value("y", "FP32", ["N", 16])], initializers)
+    x = rng.randint(0, 256, (2, 16)).astype(np.float32) / 255
+    h = np.clip(np.rint(x @ (codes / 512) / scales["h"]), 0, 255) * scales["h"]
+    golden(path, ([tensor("x", "FP32", x)], [tensor("y", "FP32", h @ (codes / 512))]), tolerance=0.02)
+
+
 # --- models of every shape ---
 
 @model

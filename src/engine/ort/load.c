@@ -259,6 +259,9 @@ static void add_facts(struct ort_session *s, const struct onnx_head *head) {
     for (size_t i = 0; i < head->opset_count; i++) {
         add_fact_number(s, "opset.", head->opsets[i].domain, head->opsets[i].version);
     }
+    if (s->imprecise) {
+        add_fact(s, "", "int8", "several nodes share weights: sums may saturate on processors without VNNI");
+    }
     if (metadata) {
         add_custom_facts(s, metadata);
         api->ReleaseModelMetadata(metadata);
@@ -276,7 +279,7 @@ void ort_describe(const struct sw_session *session, void (*fn)(void *arg, const 
 /* --- the session --- */
 
 static sw_status set_options(struct ort_engine *e, struct ort_options *o, const struct sw_session_options *options,
-                             struct sw_error *err) {
+                             bool precise, struct sw_error *err) {
     const struct ort_api *api = &e->api;
     const sw_status code = SW_E_INTERNAL;
     ORT_TRY(e, code, err, api->SetSessionExecutionMode(o, ORT_EXECUTE_SEQUENTIAL));
@@ -285,9 +288,7 @@ static sw_status set_options(struct ort_engine *e, struct ort_options *o, const 
     ORT_TRY(e, code, err, api->EnableMemPattern(o));
     ORT_TRY(e, code, err, options->memory_arena ? api->EnableCpuMemArena(o) : api->DisableCpuMemArena(o));
     ORT_TRY(e, code, err, api->SetInterOpNumThreads(o, 1));
-    /* INT8 weights times UINT8 inputs: on x86-64 without VNNI the runtime's fastest kernel adds pairs of products in 16
-     * bits and saturates, silently and by as much as half the result. This makes it take a kernel that does not there. */
-    ORT_TRY(e, code, err, api->AddSessionConfigEntry(o, "session.x64quantprecision", "1"));
+    ORT_TRY(e, code, err, api->AddSessionConfigEntry(o, "session.x64quantprecision", precise ? "1" : "0"));
     if (options->threads > 1) {
         SW_TRY(ort_pool_start(err));
         ORT_TRY(e, code, err, api->DisablePerSessionThreads(o)); /* the shared pool instead */
@@ -297,12 +298,12 @@ static sw_status set_options(struct ort_engine *e, struct ort_options *o, const 
     return SW_OK;
 }
 
-static sw_status create_session(struct ort_session *s, const char *path, const struct sw_session_options *options,
-                                struct sw_error *err) {
+static sw_status create_with(struct ort_session *s, const char *path, const struct sw_session_options *options,
+                             bool precise, struct sw_error *err) {
     struct ort_engine *e = s->engine;
     struct ort_options *o = NULL;
     ORT_TRY(e, SW_E_INTERNAL, err, e->api.CreateSessionOptions(&o));
-    sw_status status = set_options(e, o, options, err);
+    sw_status status = set_options(e, o, options, precise, err);
     if (!status) {
         ort_calls_in_progress++;
         struct ort_status *failed = e->api.CreateSession(e->env, path, o, &s->handle);
@@ -311,6 +312,20 @@ static sw_status create_session(struct ort_session *s, const char *path, const s
     }
     e->api.ReleaseSessionOptions(o);
     return status;
+}
+
+/* INT8 weights times UINT8 inputs: on x86-64 without VNNI the runtime's fastest kernel adds pairs of products in 16
+ * bits and saturates, silently and by as much as half the result. Being precise makes it take a kernel that does not
+ * there. Releases up to 1.30 cannot do that for a model in which several nodes share INT8 weights or their zero point,
+ * and fail; such a model is loaded as other users of the runtime load it, and says so. */
+static sw_status create_session(struct ort_session *s, const char *path, const struct sw_session_options *options,
+                                struct sw_error *err) {
+    if (create_with(s, path, options, true, err) == SW_OK) {
+        return SW_OK;
+    }
+    SW_TRY(create_with(s, path, options, false, err));
+    s->imprecise = true;
+    return SW_OK;
 }
 
 /* Is this a file to hand to the runtime? Reads its head. */

@@ -29,6 +29,7 @@ struct ort_session {
         char *key, *value;
     } * facts; /* for describe */
     size_t fact_count;
+    bool imprecise; /* INT8 sums may saturate: see load.c */
 };
 
 static inline struct ort_engine *ort_engine_of(struct sw_engine *engine) {

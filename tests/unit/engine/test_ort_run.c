@@ -39,10 +39,10 @@ static void check_golden(const char *model, struct sw_session_options options) {
 }
 
 static void test_golden_answers(void **state) {
-    static const char *const models[] = {"mlp_45",  "mlp_big",       "cnn_224",         "identity_all",
-                                         "scalar",  "add_sub",       "optional_output", "default_input",
-                                         "nonzero", "external_data", "passthrough",     "gather",
-                                         "reshape", "log_nan",       "big_50mb",        "int8_extremes"};
+    static const char *const models[] = {
+        "mlp_45",          "mlp_big",       "cnn_224",  "identity_all",  "scalar",      "add_sub",
+        "optional_output", "default_input", "nonzero",  "external_data", "passthrough", "gather",
+        "reshape",         "log_nan",       "big_50mb", "int8_extremes", "int8_shared"};
     for (size_t i = 0; i < SW_COUNTOF(models); i++) {
         check_golden(models[i], (struct sw_session_options){.threads = 1});
     }
