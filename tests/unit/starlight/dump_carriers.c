@@ -1,6 +1,7 @@
 /* Prints what the decoder sees of each file, one JSON object a line: for test_carriers.py, which compares with Pillow.
  *
- * dump_carriers [--all] FILE...    --all: the pixels of lossy files too */
+ * dump_carriers [--all] FILE...    --all: the pixels of lossy files too
+ * dump_carriers -                  paths from the standard input, a line each, answered at once; "all PATH" as above */
 #include "apps/starlight/text.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -86,8 +87,22 @@ static void dump(const char *path, enum sw_starlight_wanted wanted) {
     sw_buf_deinit(&bytes);
 }
 
+static void dump_lines(void) {
+    char line[4096];
+    while (fgets(line, sizeof line, stdin)) {
+        line[strcspn(line, "\n")] = 0;
+        bool all = strncmp(line, "all ", 4) == 0;
+        dump(all ? line + 4 : line, all ? SW_STARLIGHT_ALL_PIXELS : SW_STARLIGHT_LOSSLESS_PIXELS);
+        fflush(stdout);
+    }
+}
+
 int main(int argc, char **argv) {
     bool all = argc > 1 && strcmp(argv[1], "--all") == 0;
+    if (argc == 2 && strcmp(argv[1], "-") == 0) {
+        dump_lines();
+        return 0;
+    }
     for (int i = all ? 2 : 1; i < argc; i++) {
         dump(argv[i], all ? SW_STARLIGHT_ALL_PIXELS : SW_STARLIGHT_LOSSLESS_PIXELS);
     }

@@ -1,5 +1,6 @@
 #include "files.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -8,8 +9,15 @@
 
 #include "base/memory.h"
 
+/* Room for so many more bytes; in large steps, since files of many small pieces are made here. */
+static void grow(struct sample *s, size_t size) {
+    if (!s->data || malloc_usable_size(s->data) < s->len + size) {
+        s->data = sw_xrealloc(s->data, 2 * (s->len + size) + 16);
+    }
+}
+
 void put(struct sample *s, const void *data, size_t size) {
-    s->data = sw_xrealloc(s->data, s->len + size + 1);
+    grow(s, size);
     if (size) {
         memcpy(s->data + s->len, data, size);
     }
@@ -21,7 +29,7 @@ void put_text(struct sample *s, const char *text) {
 }
 
 void put_zeros(struct sample *s, size_t size) {
-    s->data = sw_xrealloc(s->data, s->len + size + 1);
+    grow(s, size);
     memset(s->data + s->len, 0, size);
     s->len += size;
 }

@@ -16,17 +16,43 @@ import numpy as np
 from PIL import Image
 
 DUMP = sys.argv.pop(1) if len(sys.argv) > 1 else None
+FOLDER = DECODER = None
 SIZES = [(1, 1), (7, 5), (8, 8), (33, 17), (64, 48), (250, 3)]  # width, height
 
 
-def decode(data, *options):
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "picture.bin"
-        path.write_bytes(data)
-        out = subprocess.run([DUMP, *options, path], check=True, stdout=subprocess.PIPE, timeout=60).stdout
-    seen = json.loads(out)
-    assert "error" not in seen, seen["error"]
-    return seen
+class Decoder:
+    """The tool as one process for all tests: a path to it, a line of JSON back."""
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / "picture.bin"
+        self.process = subprocess.Popen([DUMP, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def decode(self, data, all_pixels):
+        self.path.write_bytes(data)
+        self.process.stdin.write(b"all " * all_pixels + bytes(self.path) + b"\n")
+        self.process.stdin.flush()
+        seen = json.loads(self.process.stdout.readline())
+        assert "error" not in seen, seen["error"]
+        return seen
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(timeout=60) == 0
+
+
+def setUpModule():
+    global FOLDER, DECODER
+    FOLDER = tempfile.TemporaryDirectory()
+    DECODER = Decoder(FOLDER.name)
+
+
+def tearDownModule():
+    DECODER.close()
+    FOLDER.cleanup()
+
+
+def decode(data, all_pixels=False):
+    return DECODER.decode(data, all_pixels)
 
 
 def encode(image, format_name, **options):
@@ -173,7 +199,7 @@ class Carriers(unittest.TestCase):
             self.check_pixels(seen, np.array(Image.open(io.BytesIO(data))), lossy=True)
             data = encode(Image.fromarray(pixels[..., :3], "RGB"), "WEBP", quality=70)
             self.assertIsNone(decode(data)["pixels"])
-            self.check_pixels(decode(data, "--all"), np.array(Image.open(io.BytesIO(data))), lossy=True)
+            self.check_pixels(decode(data, all_pixels=True), np.array(Image.open(io.BytesIO(data))), lossy=True)
 
     def test_webp_animation(self):
         frames = [Image.fromarray(self.samples(20, 30, 4) | 1, "RGBA") for _ in range(4)]  # alpha 0 loses its colour
@@ -195,7 +221,7 @@ class Carriers(unittest.TestCase):
                     self.assertEqual(bool(seen["interlaced"]), progressive)
                     if mode != "CMYK":
                         again = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-                        self.check_pixels(decode(data, "--all"), again, lossy=True)
+                        self.check_pixels(decode(data, all_pixels=True), again, lossy=True)
 
     def test_bmp(self):
         for width, height in SIZES:
