@@ -65,6 +65,9 @@ SW_MUST_CHECK sw_status sw_api_query_number(struct sw_http_exchange *x, const ch
                                             uint64_t *ret, struct sw_error *err);
 SW_MUST_CHECK sw_status sw_api_query_bool(struct sw_http_exchange *x, const char *name, bool *ret,
                                           struct sw_error *err);
+/* RFC 3339, or milliseconds since 1970; *ret in milliseconds. */
+SW_MUST_CHECK sw_status sw_api_query_time(struct sw_http_exchange *x, const char *name, uint64_t *ret,
+                                          struct sw_error *err);
 /* limit and page_token. */
 SW_MUST_CHECK sw_status sw_api_query_page(struct sw_http_exchange *x, struct sw_page *ret, struct sw_error *err);
 

@@ -139,6 +139,18 @@ sw_status sw_api_query_bool(struct sw_http_exchange *x, const char *name, bool *
     return SW_OK;
 }
 
+sw_status sw_api_query_time(struct sw_http_exchange *x, const char *name, uint64_t *ret, struct sw_error *err) {
+    const char *text = NULL;
+    SW_TRY(sw_api_query_text(x, name, 64, &text, err));
+    if (text && !sw_parse_u64(sw_str_of(text), ret) && !sw_parse_timestamp(sw_str_of(text), ret)) {
+        return sw_fail(err, SW_E_INVALID_ARGUMENT,
+                       "query argument '%s' is '%s': a time as 2026-11-20T21:51:18Z, or milliseconds since 1970, is "
+                       "wanted",
+                       name, text);
+    }
+    return SW_OK;
+}
+
 sw_status sw_api_query_page(struct sw_http_exchange *x, struct sw_page *ret, struct sw_error *err) {
     uint64_t limit = 100;
     const char *token = NULL;

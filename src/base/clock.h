@@ -3,6 +3,7 @@
 #define SW_BASE_CLOCK_H
 
 #include "base/macros.h"
+#include "base/str.h"
 
 struct sw_clock {
     uint64_t (*monotonic_ns)(struct sw_clock *clock); /* since an arbitrary moment; never goes back */
@@ -26,5 +27,10 @@ static inline uint64_t sw_now_ns(struct sw_clock *clock) {
 /* "2026-11-20T21:51:18.123Z" and a NUL. */
 enum { SW_TIMESTAMP_MAX = 32 };
 void sw_format_timestamp(uint64_t wall_ms, char ret_text[SW_TIMESTAMP_MAX]);
+
+/* A moment as RFC 3339 writes it ("2026-11-20T21:51:18.5+01:00") to milliseconds since 1970; further digits of a fraction
+ * are cut, a leap second is the first of the next minute. A blank before the offset is taken for a '+', which it was
+ * before a query was decoded. false when malformed, no date of the calendar, or before 1970. */
+bool sw_parse_timestamp(struct sw_str text, uint64_t *ret_ms);
 
 #endif

@@ -22,7 +22,7 @@
 #include "cli/cli.h"
 #include "cli/engines.h"
 #include "cli/registry_config.h"
-#include "cli/units.h"
+#include "base/units.h"
 
 enum { TEXT_MAX = 1024, DESCRIPTORS_BESIDE_CONNECTIONS = 128 };
 static const uint64_t MEMORY_MIN = 256ull << 20;

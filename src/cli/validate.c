@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "cli/cli.h"
 #include "cli/engines.h"
-#include "cli/units.h"
+#include "base/units.h"
 
 enum { DETAIL_MAX = 768, VERSIONS_MAX = 1024 };
 

@@ -1,7 +1,7 @@
 /* Moments; see when.h. Days of a date are counted as in H. Hinnant, "chrono-compatible low-level date algorithms". */
 #include "cli/when.h"
 
-#include "cli/units.h"
+#include "base/units.h"
 
 enum { DAY_MS = 86400000 };
 
