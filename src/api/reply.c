@@ -37,21 +37,9 @@ enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct 
 
 void sw_api_reply_details(struct sw_http_exchange *x, const struct sw_error *err, const json_t *details) {
     struct sw_buf out;
-    sw_http_reply_error(x, err); /* status, x->error and Retry-After; the body is written anew */
-    int status = x->status;
     sw_api_buf(x, &out);
-    SW_LIT(&out, "{\"error\":{");
-    sw_api_put_string(&out, "code", sw_status_name(err->code));
-    sw_buf_append_c(&out, ',');
-    sw_api_put_string(&out, "message", err->message);
-    SW_LIT(&out, ",\"details\":");
     sw_api_put_json(&out, details);
-    sw_buf_append_c(&out, ',');
-    sw_api_put_string(&out, "request_id", x->request_id);
-    SW_LIT(&out, "}}");
-    if (!out.failed) { /* else the plain error stands */
-        sw_api_reply(x, status, &out);
-    }
+    sw_http_reply_error_details(x, err, out.failed ? (struct sw_str){NULL, 0} : sw_buf_str(&out));
 }
 
 void sw_api_put_string(struct sw_buf *out, const char *key, const char *value) {

@@ -20,7 +20,7 @@ void sw_api_buf(struct sw_http_exchange *x, struct sw_buf *out);
 /* Sends a JSON answer; 503 when memory ran out while it was written. */
 enum sw_http_result sw_api_reply(struct sw_http_exchange *x, int status, const struct sw_buf *out);
 enum sw_http_result sw_api_reply_error(struct sw_http_exchange *x, const struct sw_error *err);
-/* An error in the native shape with details; details is borrowed. */
+/* An error with details, in the route's shape; details is borrowed. */
 void sw_api_reply_details(struct sw_http_exchange *x, const struct sw_error *err, const json_t *details);
 
 /* `"key":` and a JSON string; key is a literal of ours. */

@@ -62,7 +62,7 @@ typedef enum sw_http_result sw_http_stream(struct sw_http_exchange *x, enum sw_h
 void sw_http_stream_continue(struct sw_http_exchange *x);
 
 /* One row of the route table; generated from spec/routes.toml (spec/routes.h). */
-enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP, SW_ERROR_MLFLOW };
+enum sw_error_shape { SW_ERROR_NATIVE, SW_ERROR_OIP, SW_ERROR_MLFLOW, SW_ERROR_MONITORING };
 struct sw_route {
     enum sw_http_method method;
     /* "/v2/models/{model}/infer"; a parameter may be followed by ":verb" in its segment; "{path*}" as the last segment
@@ -130,6 +130,8 @@ void sw_http_add_part(struct sw_http_exchange *x, struct sw_str part);
 void sw_http_reply(struct sw_http_exchange *x, int status, const char *content_type, struct sw_str body);
 /* Sets status and body of an error in the route's shape (also used by the server for its own errors) and x->error. */
 void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err);
+/* The same with details, a JSON object, where the shape has a place for them. */
+void sw_http_reply_error_details(struct sw_http_exchange *x, const struct sw_error *err, struct sw_str details);
 void sw_http_reply_status(struct sw_http_exchange *x, sw_status code, const char *fmt, ...) SW_PRINTF(3, 4);
 
 /* Sets the answer to `length` bytes of an open regular file from offset 0, which is sent without being read into

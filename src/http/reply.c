@@ -1,4 +1,4 @@
-/* Answers: setting them, the server's own errors in the three shapes, and handing them to libmicrohttpd.
+/* Answers: setting them, errors in the shape of each protocol, and handing them to libmicrohttpd.
  *
  * Pieces are borrowed from the exchange's arena, which lives until libmicrohttpd reports the request completed, so
  * nothing is copied; only small answers of several pieces are joined, because one system call is cheaper then. */
@@ -111,29 +111,54 @@ static const char *mlflow_code(sw_status code, bool is_routed) {
     }
 }
 
-static void write_error(struct sw_buf *buf, const struct sw_error *err, const char *request_id,
-                        enum sw_error_shape shape, bool is_routed) {
-    if (shape == SW_ERROR_OIP) {
-        SW_LIT(buf, "{\"error\":");
-        sw_buf_append_json(buf, sw_str_of(err->message));
-        SW_LIT(buf, "}");
-        return;
-    }
-    if (shape == SW_ERROR_MLFLOW) {
-        SW_LIT(buf, "{\"error_code\":");
-        sw_buf_append_json(buf, sw_str_of(mlflow_code(err->code, is_routed)));
-        SW_LIT(buf, ",\"message\":");
-        sw_buf_append_json(buf, sw_str_of(err->message));
-        SW_LIT(buf, "}");
-        return;
-    }
-    SW_LIT(buf, "{\"error\":{\"code\":");
-    sw_buf_append_json(buf, sw_str_of(sw_status_name(err->code)));
+/* An error answer; what the protocol has no place for is left out. */
+struct error_answer {
+    const struct sw_error *err;
+    enum sw_error_shape shape;
+    bool is_routed;
+    const char *request_id;
+    struct sw_str details; /* a JSON object; data NULL: none */
+    uint64_t wall_ms;
+};
+
+static void write_members(struct sw_buf *buf, const char *code_key, const char *code, const char *message) {
+    sw_buf_printf(buf, "{\"%s\":", code_key);
+    sw_buf_append_json(buf, sw_str_of(code));
     SW_LIT(buf, ",\"message\":");
-    sw_buf_append_json(buf, sw_str_of(err->message));
-    SW_LIT(buf, ",\"details\":{},\"request_id\":");
-    sw_buf_append_json(buf, sw_str_of(request_id));
+    sw_buf_append_json(buf, sw_str_of(message));
+}
+
+/* Native; that of the monitoring API has a timestamp as well, and null where there are no details. */
+static void write_native(struct sw_buf *buf, const struct error_answer *a) {
+    bool is_monitoring = a->shape == SW_ERROR_MONITORING;
+    SW_LIT(buf, "{\"error\":");
+    write_members(buf, "code", sw_status_name(a->err->code), a->err->message);
+    SW_LIT(buf, ",\"details\":");
+    sw_buf_append_str(buf, a->details.data ? a->details : is_monitoring ? SW_STR("null") : SW_STR("{}"));
+    if (is_monitoring) {
+        char timestamp[SW_TIMESTAMP_MAX];
+        sw_format_timestamp(a->wall_ms, timestamp);
+        sw_buf_printf(buf, ",\"timestamp\":\"%s\"", timestamp);
+    }
+    SW_LIT(buf, ",\"request_id\":");
+    sw_buf_append_json(buf, sw_str_of(a->request_id));
     SW_LIT(buf, "}}");
+}
+
+static void write_error(struct sw_buf *buf, const struct error_answer *a) {
+    switch (a->shape) {
+    case SW_ERROR_OIP:
+        SW_LIT(buf, "{\"error\":");
+        sw_buf_append_json(buf, sw_str_of(a->err->message));
+        SW_LIT(buf, "}");
+        return;
+    case SW_ERROR_MLFLOW:
+        write_members(buf, "error_code", mlflow_code(a->err->code, a->is_routed), a->err->message);
+        SW_LIT(buf, "}");
+        return;
+    case SW_ERROR_NATIVE:
+    case SW_ERROR_MONITORING: write_native(buf, a); return;
+    }
 }
 
 /* The shape of its errors. */
@@ -143,6 +168,10 @@ static enum sw_error_shape shape_of(const struct sw_http_exchange *x) {
     }
     if (sw_str_is(x->path, "/v2") || sw_str_starts(x->path, SW_STR("/v2/"))) {
         return SW_ERROR_OIP;
+    }
+    static const char monitoring[] = "/monitoring/v1/"; /* at the root, or an application's */
+    if (x->path.data && memmem(x->path.data, x->path.len, monitoring, sizeof monitoring - 1)) {
+        return SW_ERROR_MONITORING;
     }
     bool is_mlflow = sw_str_starts(x->path, SW_STR("/api/2.0/mlflow")) ||
                      sw_str_starts(x->path, SW_STR("/api/3.0/mlflow"));
@@ -159,9 +188,22 @@ static bool has_header(const struct sw_http_exchange *x, const char *name) {
 }
 
 void sw_http_reply_error(struct sw_http_exchange *x, const struct sw_error *err) {
+    sw_http_reply_error_details(x, err, (struct sw_str){NULL, 0});
+}
+
+void sw_http_reply_error_details(struct sw_http_exchange *x, const struct sw_error *err, struct sw_str details) {
+    struct sw_clock *clock = x->server->options.clock;
+    struct error_answer answer = {
+        .err = err,
+        .shape = shape_of(x),
+        .is_routed = x->route != NULL,
+        .request_id = x->request_id,
+        .details = details,
+        .wall_ms = clock->wall_ms(clock),
+    };
     struct sw_buf buf;
-    sw_buf_init_arena(&buf, &x->arena, 8 * SW_ERROR_MESSAGE_MAX);
-    write_error(&buf, err, x->request_id, shape_of(x), x->route != NULL);
+    sw_buf_init_arena(&buf, &x->arena, 8 * SW_ERROR_MESSAGE_MAX + details.len);
+    write_error(&buf, &answer);
     struct sw_str body = buf.failed ? SW_STR("{\"error\":\"out of memory\"}") : sw_buf_str(&buf);
     sw_http_reply(x, sw_status_http(err->code), "application/json", body);
     x->error = err->code;
@@ -190,7 +232,7 @@ void sw_http_send_raw(int fd, sw_status code, const char *message, const char *r
     struct sw_buf body = {.data = body_text, .capacity = sizeof body_text, .max = sizeof body_text - 1};
     struct sw_error err = {.code = code};
     sw_error_set(&err, code, SW_ORIGIN, "%s", message);
-    write_error(&body, &err, request_id, SW_ERROR_NATIVE, false);
+    write_error(&body, &(struct error_answer){.err = &err, .shape = SW_ERROR_NATIVE, .request_id = request_id});
     int status = sw_status_http(code);
     int n = snprintf(head, sizeof head,
                      "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s"
