@@ -55,6 +55,9 @@ uint64_t sw_upkeep_step(const struct sw_upkeep_options *options, struct sw_upkee
     if (now_ms >= state->partitions_at_ms) {
         partitions(options, state, now_ms);
     }
+    if (options->also) {
+        options->also(options->also_arg);
+    }
     return SW_UPKEEP_RETRY_MS;
 }
 

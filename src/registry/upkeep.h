@@ -4,6 +4,8 @@
  *                    outage that no request has met, and recovers by itself
  *   predictions      partitions for the days ahead, once a day; rows older than keep_predictions_ms removed then
  *
+ *   also             whoever else keeps something in the store (the monitor), at each step
+ *
  * (The metadata store is looked after by its own watcher.) Failures are told by sw_artifacts_health and tried again; they change nothing. */
 #ifndef SW_REGISTRY_UPKEEP_H
 #define SW_REGISTRY_UPKEEP_H
@@ -17,6 +19,8 @@ struct sw_upkeep_options {
     struct sw_store *store;         /* borrowed */
     struct sw_artifacts *artifacts; /* borrowed */
     uint64_t keep_predictions_ms;   /* 0: for ever */
+    void (*also)(void *arg);        /* called at each step, for who keeps something in the store; may be NULL */
+    void *also_arg;
     struct sw_clock *clock;
 };
 
