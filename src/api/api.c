@@ -14,15 +14,19 @@ static const struct {
     [SW_API_BULK] = {2, SW_API_STREAMS_MAX},
     [SW_API_FILES] = {2, SW_API_STREAMS_MAX},
     [SW_API_PIECES] = {2, SW_API_STREAMS_MAX},
+    [SW_API_MONITOR] = {2, 64},
 };
 
+static bool has_lane(const struct sw_api *api, size_t lane) {
+    return lane == SW_API_MONITOR ? api->options.monitor != NULL : api->options.registry != NULL;
+}
+
 static sw_status create_lanes(struct sw_api *api, struct sw_error *err) {
-    if (!api->options.registry) {
-        return SW_OK;
+    if (api->options.registry) {
+        api->lanes[SW_API_QUICK] = api->options.control;
     }
-    api->lanes[SW_API_QUICK] = api->options.control;
     for (size_t i = 0; i < SW_API_LANES; i++) {
-        if (own_lanes[i].threads) {
+        if (own_lanes[i].threads && has_lane(api, i)) {
             SW_TRY(sw_executor_create(own_lanes[i].threads, own_lanes[i].queue_max, &api->lanes[i], err));
         }
     }

@@ -7,7 +7,7 @@
 #define SW_API_API_H
 
 #include "http/http.h"
-#include "observe/metrics.h"
+#include "observe/monitor.h"
 #include "registry/registry.h"
 #include "rollout/repository.h"
 #include "rollout/serving.h"
@@ -35,6 +35,7 @@ struct sw_api_options {
     struct sw_clock *clock;
     const char *engine_version; /* of ONNX Runtime, for /version */
     enum { SW_ACCESS_LOG_OFF, SW_ACCESS_LOG_ERRORS, SW_ACCESS_LOG_ALL } access_log;
+    struct sw_monitor *monitor;   /* borrowed until sw_api_destroy; NULL: its routes answer 503 */
     struct sw_registry *registry; /* borrowed until sw_api_destroy; NULL: its routes answer 503 */
     const char *registry_reason;  /* borrowed: why there is none, for these answers; may be NULL */
     struct sw_executor

@@ -26,11 +26,12 @@ enum { SW_API_MAGIC = 0x53574150, SW_API_STREAMS_MAX = 64 };
  * API's own, so that slow work never holds up quick questions, and a piece of an upload always finds its place in the
  * queue. */
 enum sw_api_lane {
-    SW_API_QUICK,  /* milliseconds: questions, small changes, rollbacks */
-    SW_API_GATES,  /* promotions: loads and runs a model */
-    SW_API_BULK,   /* as long as files are large: unpack, commit to the artifact store, gc, audit verify */
-    SW_API_FILES,  /* downloads: verifying a file before it is sent reads it */
-    SW_API_PIECES, /* one piece of a streamed body; at most one job for each of SW_API_STREAMS_MAX streams */
+    SW_API_QUICK,   /* milliseconds: questions, small changes, rollbacks */
+    SW_API_GATES,   /* promotions: loads and runs a model */
+    SW_API_BULK,    /* as long as files are large: unpack, commit to the artifact store, gc, audit verify */
+    SW_API_FILES,   /* downloads: verifying a file before it is sent reads it */
+    SW_API_PIECES,  /* one piece of a streamed body; at most one job for each of SW_API_STREAMS_MAX streams */
+    SW_API_MONITOR, /* what the monitor is asked and told; there without a registry too */
     SW_API_LANES
 };
 
@@ -39,7 +40,7 @@ struct sw_api {
     struct sw_api_options options;
     struct sw_repository *repository;
     struct sw_serving *serving;              /* NULL: models come from files only */
-    struct sw_executor *lanes[SW_API_LANES]; /* NULL without a registry */
+    struct sw_executor *lanes[SW_API_LANES]; /* NULL: without a registry; SW_API_MONITOR: without a monitor */
     atomic_uint streams;                     /* bodies being streamed */
     _Atomic(struct sw_http_server *) server; /* NULL before start and after destroy */
     atomic_int access_log;
@@ -64,6 +65,8 @@ struct sw_api_model {
     char *answer_head;     /* {"model_name":"x","model_version":"1" */
     size_t answer_head_length;
     struct sw_series *phases[4]; /* queue, pre, run, post; by enum sw_api_phase */
+    struct sw_series *latency;
+    struct sw_recorder *recorder; /* of the monitor; NULL: there is none */
     _Atomic(struct sw_series *) failures[SW_STATUS_COUNT];
     _Atomic(struct sw_api_routes_row *) *rows; /* by route index; the last: no route */
     struct sw_api_shard *shards;
@@ -81,6 +84,7 @@ struct sw_api_sample {
     uint64_t now_ns;     /* when it ended, on the API's clock */
     uint64_t total_ns;
     uint64_t phase_ns[4];
+    bool client_gone; /* it failed because nobody waits for it any more */
 };
 
 struct sw_api_model *sw_api_model_create(struct sw_api *api, const char *name, int64_t version); /* name NULL: none */
@@ -88,6 +92,8 @@ void sw_api_model_destroy(struct sw_api_model *m);
 void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct sw_api_sample *sample);
 void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const struct sw_http_exchange *x,
                              uint64_t duration_ns);
+/* What the model said, for the monitor: verdicts and predictions among the outputs of one run of `rows` rows. */
+void sw_api_model_observe(struct sw_api_model *m, const struct sw_tensor *outputs, size_t count, uint64_t rows);
 /* Appends the model_stats object of the statistics extension. */
 void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out);
 
@@ -135,6 +141,8 @@ sw_status sw_api_unknown_model(struct sw_str name, struct sw_error *err);
 /* ---- ops.c */
 
 void sw_api_scrape(void *api, struct sw_metrics *metrics);
+/* "status", ..., "models" and "degraded" of /health, without braces. */
+SW_MUST_CHECK sw_status sw_api_put_health(struct sw_http_exchange *x, struct sw_buf *out, struct sw_error *err);
 /* Not draining, the registry read once, and every first load over; else *ret_reason (arena) says why. */
 bool sw_api_is_ready(struct sw_api *api, struct sw_arena *arena, const char **ret_reason);
 

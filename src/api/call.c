@@ -63,7 +63,10 @@ static uint64_t batch_size(const struct sw_api_call *call) {
 /* What is neither waiting nor before the model nor its run belongs to the answer: phases add up to the whole. */
 static void count(struct sw_api_call *call, sw_status status) {
     uint64_t now = sw_now_ns(call->api->options.clock);
-    struct sw_api_sample sample = {.status = status, .now_ns = now, .total_ns = now - call->start_ns};
+    struct sw_api_sample sample = {.status = status,
+                                   .now_ns = now,
+                                   .total_ns = now - call->start_ns,
+                                   .client_gone = call->work.drop == SW_DROP_GONE};
     if (status == SW_OK) {
         sample.executions = call->batched ? 0 : call->run_count; /* the scheduler has counted its own */
         sample.batch_size = batch_size(call);
@@ -77,6 +80,9 @@ static void count(struct sw_api_call *call, sw_status status) {
         sample.phase_ns[SW_API_POST] = sample.total_ns > before ? sample.total_ns - before : 0;
     }
     sw_api_model_count(call->api, call->stats, &sample);
+    for (size_t i = 0; status == SW_OK && i < call->run_count; i++) {
+        sw_api_model_observe(call->stats, call->runs[i].outputs, call->runs[i].output_count, sample.batch_size);
+    }
 }
 
 static void answer_failure(struct sw_api_call *call, const struct sw_error *err) {

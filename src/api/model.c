@@ -44,12 +44,17 @@ static struct sw_series *find_series(struct sw_metrics *metrics, _Atomic(struct 
     return series;
 }
 
-static void make_phases(struct sw_api *api, struct sw_api_model *m) {
+static void make_series(struct sw_api *api, struct sw_api_model *m) {
     static const char *const names[] = {
         [SW_API_QUEUE] = "queue", [SW_API_PRE] = "pre", [SW_API_RUN] = "run", [SW_API_POST] = "post"};
     for (size_t i = 0; i < SW_COUNTOF(names); i++) {
         const char *labels[] = {m->name, m->version_text, names[i]};
         m->phases[i] = sw_metrics_series(api->options.metrics, SW_METRIC_SLIPWAY_INFERENCE_DURATION_SECONDS, labels);
+    }
+    const char *labels[] = {m->name, m->version_text};
+    m->latency = sw_metrics_series(api->options.metrics, SW_METRIC_SLIPWAY_INFERENCE_LATENCY_SECONDS, labels);
+    if (api->options.monitor) {
+        m->recorder = sw_monitor_recorder(api->options.monitor, m->name, m->version_text);
     }
 }
 
@@ -74,7 +79,7 @@ struct sw_api_model *sw_api_model_create(struct sw_api *api, const char *name, i
         m->shards = sw_aligned_alloc(SW_CACHE_LINE, SHARDS * sizeof *m->shards);
         SW_ASSERT(m->shards);
         memset((void *)m->shards, 0, SHARDS * sizeof *m->shards);
-        make_phases(api, m);
+        make_series(api, m);
         make_answer_head(m);
         const char *labels[] = {m->name, m->version_text};
         m->batch_rows = sw_metrics_series(api->options.metrics, SW_METRIC_SLIPWAY_BATCH_ROWS, labels);
@@ -165,6 +170,19 @@ static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_
     for (size_t i = 0; i < SW_COUNTOF(s->phase_ns); i++) {
         sw_series_observe_ns(m->phases[i], s->phase_ns[i]);
     }
+    sw_series_observe_ns(m->latency, s->total_ns);
+    if (m->recorder) {
+        sw_recorder_success(m->recorder, s->total_ns);
+    }
+}
+
+/* Whose fault it was, by the status that the client gets. */
+static enum sw_failure failure_of(const struct sw_api_sample *s) {
+    int http = sw_status_http(s->status);
+    if (s->client_gone) {
+        return SW_FAILURE_CLIENT;
+    }
+    return http >= 500 ? SW_FAILURE_SERVER : http == 429 ? SW_FAILURE_REJECTED : SW_FAILURE_CLIENT;
 }
 
 void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct sw_api_sample *s) {
@@ -173,12 +191,38 @@ void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct
         count_success(api, m, shard, s);
         return;
     }
+    if (m->recorder) {
+        sw_recorder_failure(m->recorder, failure_of(s));
+    }
     add(&shard->fail, 1);
     add(&shard->fail_ns, s->total_ns);
     const char *labels[] = {m->name, m->version_text, sw_status_name(s->status)};
     sw_series_add(
         find_series(api->options.metrics, &m->failures[s->status], SW_METRIC_SLIPWAY_INFERENCE_FAILURES_TOTAL, labels),
         1);
+}
+
+/* One number a row, so that it is a prediction and no vector. */
+static bool is_prediction(const struct sw_tensor *t, uint64_t rows) {
+    return (t->dtype == SW_DTYPE_FP32 || t->dtype == SW_DTYPE_FP64) && t->count == rows;
+}
+
+void sw_api_model_observe(struct sw_api_model *m, const struct sw_tensor *outputs, size_t count, uint64_t rows) {
+    bool has_verdict = false, has_prediction = false;
+    for (size_t i = 0; i < count && m->recorder; i++) {
+        const struct sw_tensor *t = &outputs[i];
+        if (t->dtype == SW_DTYPE_BOOL && !has_verdict) {
+            sw_recorder_verdicts(m->recorder, t->data, t->count);
+            has_verdict = true;
+        } else if (is_prediction(t, rows) && !has_prediction) {
+            has_prediction = true;
+            if (t->dtype == SW_DTYPE_FP32) {
+                sw_recorder_predictions_f32(m->recorder, t->data, t->count);
+            } else {
+                sw_recorder_predictions_f64(m->recorder, t->data, t->count);
+            }
+        }
+    }
 }
 
 /* ---- requests */

@@ -120,28 +120,34 @@ static bool has_live(const struct sw_api_row *rows, size_t count) {
     return false;
 }
 
-enum sw_http_result sw_api_health(struct sw_http_exchange *x) {
+sw_status sw_api_put_health(struct sw_http_exchange *x, struct sw_buf *out, struct sw_error *err) {
     struct sw_api *api = sw_api_of(x);
     struct sw_api_row *rows;
     size_t count;
-    struct sw_error err;
     const char *reason;
-    if (sw_api_rows(api, &x->arena, sw_api_scope(x), &rows, &count, &err)) {
-        return sw_api_reply_error(x, &err);
-    }
+    SW_TRY(sw_api_rows(api, &x->arena, sw_api_scope(x), &rows, &count, err));
     bool draining = atomic_load(&api->draining);
     bool ready = sw_api_is_ready(api, &x->arena, &reason) && (!sw_api_scope(x).data || has_live(rows, count));
     uint64_t uptime_ms = (sw_now_ns(api->options.clock) - api->started_ns) / 1000000;
-    struct sw_buf out;
-    sw_api_buf(x, &out);
-    sw_buf_printf(&out, "{\"status\":\"%s\",\"version\":\"" SW_VERSION "\",\"uptime_seconds\":%llu.%03u,\"models\":[",
+    sw_buf_printf(out, "\"status\":\"%s\",\"version\":\"" SW_VERSION "\",\"uptime_seconds\":%llu.%03u,\"models\":[",
                   draining ? "draining"
                   : ready  ? "ok"
                            : "not_ready",
                   (unsigned long long)(uptime_ms / 1000), (unsigned)(uptime_ms % 1000));
-    put_health_rows(&out, rows, count);
-    sw_buf_append_c(&out, ']');
-    sw_api_put_degraded(api, &out);
+    put_health_rows(out, rows, count);
+    sw_buf_append_c(out, ']');
+    sw_api_put_degraded(api, out);
+    return SW_OK;
+}
+
+enum sw_http_result sw_api_health(struct sw_http_exchange *x) {
+    struct sw_buf out;
+    struct sw_error err;
+    sw_api_buf(x, &out);
+    sw_buf_append_c(&out, '{');
+    if (sw_api_put_health(x, &out, &err)) {
+        return sw_api_reply_error(x, &err);
+    }
     sw_buf_append_c(&out, '}');
     return sw_api_reply(x, 200, &out);
 }

@@ -10,6 +10,7 @@
 #include "cli/apps.h"
 #include "cli/backend.h"
 #include "cli/engines.h"
+#include "cli/monitoring_config.h"
 #include "http/http.h"
 #include "observe/metrics.h"
 #include "registry/upkeep.h"
@@ -26,6 +27,7 @@ struct sw_app {
     struct sw_scheduler *scheduler;
     struct sw_executor *control; /* NULL without a registry */
     struct sw_backend backend;
+    struct sw_monitor *monitor; /* NULL: switched off */
     struct sw_apps *apps;
     struct sw_api *api;
     struct sw_repository *repository;
@@ -76,12 +78,18 @@ static sw_status create_api(struct sw_app *app, const struct sw_config *config, 
         .clock = sw_clock_system(),
         .engine_version = sw_app_engine_version(app),
         .access_log = (int)sw_config_number(config, SW_KEY_LOG_ACCESS),
+        .monitor = app->monitor,
         .registry = app->backend.registry,
         .registry_reason = app->backend.reason,
         .control = app->control,
         .openapi = sw_apps_openapi(app->apps),
     };
     return sw_api_create(&options, &app->api, err);
+}
+
+static size_t queue_depth(void *arg) {
+    struct sw_app *app = arg;
+    return sw_scheduler_waiting(app->scheduler);
 }
 
 static sw_status open_backend(struct sw_app *app, const struct sw_config *config, struct sw_error *err) {
@@ -95,6 +103,14 @@ static sw_status open_backend(struct sw_app *app, const struct sw_config *config
         return SW_OK;
     }
     return sw_executor_create(CONTROL_THREADS, CONTROL_QUEUE, &app->control, err);
+}
+
+/* Upkeep thread. */
+static void keep_monitor(void *arg) {
+    struct sw_app *app = arg;
+    if (app->monitor) {
+        sw_monitor_keep(app->monitor, false);
+    }
 }
 
 /* --- the registry as the repository's and the follower's source -------------------------------------------------- */
@@ -148,6 +164,8 @@ sw_status sw_app_follow(struct sw_app *app, struct sw_error *err) {
         .store = app->backend.store,
         .artifacts = app->backend.artifacts,
         .keep_predictions_ms = app->keep_predictions_ms,
+        .also = keep_monitor,
+        .also_arg = app,
         .clock = sw_clock_system(),
     };
     return sw_upkeep_start(&upkeep, &app->upkeep, err);
@@ -211,6 +229,10 @@ static sw_status create_parts(struct sw_app *app, const struct sw_config *config
     app->metrics = sw_metrics_create();
     SW_TRY(create_scheduler(app, config, err));
     SW_TRY(open_backend(app, config, err));
+    SW_TRY(sw_monitoring_create(config, app->metrics, queue_depth, app, &app->monitor, err));
+    if (app->monitor && app->backend.registry) {
+        sw_monitor_attach_store(app->monitor, app->backend.store);
+    }
     SW_TRY(sw_apps_create(config, app->metrics, &app->apps, err));
     SW_TRY(create_api(app, config, err));
     return create_repository(app, config, err);
@@ -248,6 +270,7 @@ sw_status sw_app_listen(struct sw_app *app, const struct sw_config *config, stru
         .clock = sw_clock_system(),
     };
     options.routes = sw_apps_routes(app->apps, &options.route_count);
+    SW_TRY(app->monitor ? sw_monitor_start(app->monitor, err) : SW_OK);
     SW_TRY(sw_http_server_start(&options, &app->server, err));
     sw_api_set_server(app->api, app->server);
     return SW_OK;
@@ -279,6 +302,7 @@ void sw_app_destroy(struct sw_app *app) {
         sw_api_set_server(app->api, NULL);
         sw_http_server_destroy(app->server);
     }
+    sw_monitor_stop(app->monitor); /* its thread asks the scheduler */
     if (app->scheduler) {
         sw_scheduler_stop(app->scheduler);
     }
@@ -286,12 +310,16 @@ void sw_app_destroy(struct sw_app *app) {
         sw_executor_destroy(app->control);
     }
     sw_upkeep_stop(app->upkeep);
+    if (app->monitor) {
+        sw_monitor_keep(app->monitor, true);
+    }
     stop_following(app);
     sw_repository_destroy(app->repository);
     if (app->api) {
         sw_api_destroy(app->api);
     }
     sw_scheduler_destroy(app->scheduler);
+    sw_monitor_destroy(app->monitor);
     sw_apps_destroy(app->apps);
     sw_backend_close(&app->backend);
     if (app->metrics) {

@@ -6,9 +6,10 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/yaml.h"
+#include "cli/monitoring_config.h"
 #include "cli/registry_config.h"
 #include "cli/suggest.h"
-#include "cli/units.h"
+#include "base/units.h"
 
 enum { FILE_BYTES_MAX = 1 << 20 };
 
@@ -311,7 +312,8 @@ static void check_relations(struct loader *loader) {
     }
     for (size_t i = 0; i < SW_KEY_COUNT; i++) {
         struct sw_error err;
-        if (!sw_registry_config_check(loader->config, (enum sw_config_key)i, &err)) {
+        if (!sw_registry_config_check(loader->config, (enum sw_config_key)i, &err) ||
+            !sw_monitoring_config_check(loader->config, (enum sw_config_key)i, &err)) {
             problem(loader, true, "%s", err.message);
         }
     }

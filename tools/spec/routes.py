@@ -24,6 +24,7 @@ STATUS_TEXT = {
     504: "Deadline exceeded", 507: "Disk full",
 }
 NO_BODY = "none"  # instead of a schema
+ERROR_SCHEMAS = {"native": "ErrorNative", "oip": "ErrorOip", "mlflow": "ErrorMlflow", "monitoring": "ErrorMonitoring"}
 
 
 def fail(message):
@@ -66,7 +67,7 @@ def check(route, schemas, parameters):
     for key in ("method", "path", "handler", "group", "summary", "responses"):
         if not route.get(key):
             fail(f"{where}: {key} is missing")
-    unknown = set(route) - {"app", "method", "path", "handler", "group", "summary", "description", "query", "request",
+    unknown = set(route) - {"app", "apps", "method", "path", "handler", "group", "summary", "description", "query", "request",
                             "responses", "errors", "error_shape", "large_body", "stream"}
     if unknown:
         fail(f"{where}: unknown keys {sorted(unknown)}")
@@ -76,12 +77,14 @@ def check(route, schemas, parameters):
         if name not in parameters:
             fail(f"{where}: parameter {name} is not described")
     names = [s for r in route["responses"].values() for s in as_list(r)]
+    if "app" in route and "apps" in route:
+        fail(f"{where}: app and apps")
     if "request" in route:
         names += [route["request"][key] for key in ("schema", "form") if key in route["request"]]
     for name in names:
         if name not in schemas and name not in ("binary", NO_BODY) and not name.startswith("text:"):
             fail(f"{where}: unknown schema {name}")
-    if route.get("error_shape", "native") not in ("native", "oip", "mlflow"):
+    if route.get("error_shape", "native") not in ERROR_SCHEMAS:
         fail(f"{where}: unknown error_shape")
 
 
@@ -96,7 +99,8 @@ class Routes:
         self.api = [r for r in table if "app" not in r]
         own = {(r["method"], r["path"]) for r in self.api}
         self.apps = sorted({r["app"] for r in table if "app" in r})
-        of_apps = [r for app in self.apps for r in table if r.get("app") == app]
+        of_apps = [{**r, "app": app, "own": r.get("app") == app} for app in self.apps for r in table
+                   if r.get("app") == app or app in r.get("apps", [])]
         self.mounted = [{**r, "path": mounted_path(r)} for r in of_apps]
         self.root = [dict(r) for r in of_apps if (r["method"], r["path"]) not in own]
         self.rows = self.api + self.mounted + self.root
@@ -121,7 +125,7 @@ def template(route):
 
 
 def error_schema(route):
-    return {"oip": "ErrorOip", "mlflow": "ErrorMlflow"}.get(route.get("error_shape"), "ErrorNative")
+    return ERROR_SCHEMAS[route.get("error_shape", "native")]
 
 
 # ---- the C route table
@@ -304,6 +308,9 @@ def doc_route(route, parameters, at_root):
     lines = [f"### `{route['method']} {route['path']}`", "", route["summary"] + "."]
     if route.get("description"):
         lines += ["", route["description"].strip()]
+    if route.get("apps"):
+        lines += ["", "Also at " + ", ".join(f"`/{app}{route['path']}`" for app in route["apps"]) +
+                  ", there for the application's model."]
     if at_root:
         lines += ["", f"With `--app {route['app']}` also at `{route['path'].removeprefix('/' + route['app'])}`."]
     rows = [(n, "path", parameters[n]["description"]) for n in path_parameters(route)]
@@ -337,7 +344,7 @@ def doc(routes, parameters, schemas, *_):
              "Every answer carries `X-Request-Id`; answers of inference routes carry `X-Model-Version`. GET routes "
              "also answer HEAD. Errors that any route may answer: 400, 408, 413, 415, 429, 431, 500 and 503; what the "
              "codes mean stands in the error reference.", ""]
-    rows = routes.api + routes.mounted
+    rows = routes.api + [r for r in routes.mounted if r["own"]]
     at_root = {(r["method"], mounted_path(r)) for r in routes.root}
     for group in dict.fromkeys(r["group"] for r in rows):
         lines += [f"## {group}", ""]

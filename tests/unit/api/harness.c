@@ -22,6 +22,7 @@ struct sw_repository *harness_repository;
 struct sw_api *harness_api;
 struct sw_scheduler *harness_scheduler;
 struct sw_metrics *harness_metrics;
+struct sw_monitor *harness_monitor;
 
 static struct sw_engine *engine;
 static struct sw_http_server *server;
@@ -86,6 +87,33 @@ void harness_bundle(const char *name, const char *yaml, const char *text, bool a
 
 /* ---- life */
 
+static size_t waiting(void *arg) {
+    return sw_scheduler_waiting(harness_scheduler);
+}
+
+static void create_monitor(const struct harness_options *o) {
+    struct sw_rules rules;
+    struct sw_error err;
+    if (o->no_monitor) {
+        return;
+    }
+    must(sw_rules_parse(o->rules, o->rules ? strlen(o->rules) : 0, &rules, &err), &err);
+    struct sw_monitor_options options = {
+        .clock = sw_clock_system(),
+        .metrics = harness_metrics,
+        .instance = "test",
+        .external_url = "http://test",
+        .memory_max = 16 << 20,
+        .keep_points_ms = 3600 * 1000,
+        .keep_alerts_ms = 3600 * 1000,
+        .queue_depth = waiting,
+    };
+    harness_monitor = sw_monitor_create(&options, &rules);
+    if (harness_registry) {
+        sw_monitor_attach_store(harness_monitor, sw_registry_store(harness_registry));
+    }
+}
+
 void harness_start(const struct harness_options *options) {
     struct harness_options o = options ? *options : (struct harness_options){0};
     struct sw_error err;
@@ -103,7 +131,9 @@ void harness_start(const struct harness_options *options) {
         .engines = &engine, .engine_count = 1, .default_threads = 1, .clock = sw_clock_system(), .trial = true};
     struct sw_executor *control = NULL;
     harness_registry_open(&o, folder, &model, &control);
+    create_monitor(&o);
     struct sw_api_options api_options = {
+        .monitor = harness_monitor,
         .metrics = harness_metrics,
         .scheduler = harness_scheduler,
         .scheduling = {.inline_ns_max = o.inline_ns_max ? o.inline_ns_max : UINT64_C(10000000000),
@@ -159,6 +189,8 @@ void harness_stop(void) {
     sw_repository_destroy(harness_repository);
     sw_api_destroy(harness_api);
     sw_scheduler_destroy(harness_scheduler);
+    sw_monitor_destroy(harness_monitor);
+    harness_monitor = NULL;
     harness_registry_close();
     sw_metrics_destroy(harness_metrics);
     sw_engine_destroy(engine);

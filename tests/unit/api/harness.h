@@ -25,6 +25,8 @@ struct harness_options {
     bool no_serving;               /* nothing follows the registry */
     const struct sw_route *routes; /* instead of the API's; NULL: those */
     size_t route_count;
+    bool no_monitor;   /* monitoring is switched off */
+    const char *rules; /* of alerts, YAML; NULL: the default ones */
 };
 
 void harness_start(const struct harness_options *options);
@@ -42,6 +44,7 @@ extern struct sw_repository *harness_repository;
 extern struct sw_api *harness_api;
 extern struct sw_scheduler *harness_scheduler;
 extern struct sw_metrics *harness_metrics;
+extern struct sw_monitor *harness_monitor;   /* without its threads: tests call sw_monitor_tick */
 extern struct sw_registry *harness_registry; /* NULL: none */
 /* Waits until the served models are as the registry is now. */
 void harness_follow(void);
