@@ -101,7 +101,7 @@ def main():
             for bundle in bundles:
                 place = folder / bundle.name
                 place.mkdir()
-                servers[bundle.name] = slipway([bundle], place, "--app", "starlight", "--set", "starlight.max_bytes=128MiB",
+                servers[bundle.name] = slipway([bundle], place, "--app", "starlight", "--set", "starlight.max_image_bytes=128MiB",
                                                "--set", "server.max_body_bytes=128MiB")
             runs = {f"{name}, {n} connections": lambda s=server, n=n: load(s.url, small, n, args.seconds)
                     for name, server in servers.items() for n in (2, 20)}
