@@ -5,7 +5,7 @@ evidence), and gives a logit: is text hidden in this carrier? The image's logit 
 (something is hidden if it is in one of them); the shares of the methods are their softmax, summed by method. In ONNX the
 carriers are the positions of 1x1 convolutions.
 
-  evidence [N, E, 8] -> Conv E-256, Relu, Conv 256-256, Relu, Conv 256-64, Relu, Conv 64-1 -> [N, 8]
+  evidence [N, E, 8] -> Conv E-384, Relu, Conv 384-384, Relu, Conv 384-64, Relu, Conv 64-1 -> [N, 8]
   -> minus 30 where the carrier is absent -> stego_score [N] (ReduceLogSumExp), method_shares [N, 5]
 """
 import math
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from onnx import TensorProto, checker, helper, numpy_helper
 
-WIDTHS = (256, 256, 64, 1)
+WIDTHS = (384, 384, 64, 1)
 ABSENT = -30.0
 WEIGHT_GRID = 4096
 BATCH = 1024
