@@ -302,6 +302,7 @@ void sw_app_destroy(struct sw_app *app) {
         sw_api_set_server(app->api, NULL);
         sw_http_server_destroy(app->server);
     }
+    sw_apps_destroy(app->apps);    /* its threads hand inferences to the scheduler */
     sw_monitor_stop(app->monitor); /* its thread asks the scheduler */
     if (app->scheduler) {
         sw_scheduler_stop(app->scheduler);
@@ -320,7 +321,6 @@ void sw_app_destroy(struct sw_app *app) {
     }
     sw_scheduler_destroy(app->scheduler);
     sw_monitor_destroy(app->monitor);
-    sw_apps_destroy(app->apps);
     sw_backend_close(&app->backend);
     if (app->metrics) {
         sw_metrics_destroy(app->metrics);

@@ -1,6 +1,7 @@
 /* Calls as an application makes them: a model by its name, an answer and errors of its own, and holds: a part of the
  * request that another thread completes, before, while or after parse returns. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -44,6 +45,8 @@ static sw_status make_runs(struct my_call *c, struct sw_error *err) {
     return sw_api_one_run(&c->call, t, 1, err);
 }
 
+static atomic_int parts_running;
+
 static void *run_part(void *arg) {
     struct part part = *(struct part *)arg; /* the arena may be gone after release */
     struct sw_error err;
@@ -51,6 +54,7 @@ static void *run_part(void *arg) {
         sw_fail(&err, SW_E_UNPROCESSABLE, "elsewhere: it is broken");
     }
     sw_api_call_release(&part.c->call, part.fails ? &err : NULL);
+    atomic_fetch_sub(&parts_running, 1);
     return NULL;
 }
 
@@ -60,6 +64,7 @@ static pthread_t begin_part(struct my_call *c, bool fails) {
     assert_non_null(part);
     *part = (struct part){c, fails};
     sw_api_call_hold(&c->call);
+    atomic_fetch_add(&parts_running, 1);
     assert_int_equal(pthread_create(&thread, NULL, run_part, part), 0);
     return thread;
 }
@@ -137,6 +142,9 @@ static int setup_workers(void **state) {
 }
 
 static int teardown(void **state) {
+    while (atomic_load(&parts_running) > 0) { /* before the executor goes */
+        sched_yield();
+    }
     harness_stop();
     return 0;
 }
