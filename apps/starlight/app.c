@@ -69,7 +69,7 @@ static void drop_fetched(void *arg) { /* the arena is reset */
 }
 
 static sw_status fetch_image(struct inference *c, struct sw_error *err) {
-    SW_TRY(sw_fetch(c->app->fetcher, c->url, c->call.start_ns, &c->fetched, err));
+    SW_TRY(sw_fetch(c->app->fetcher, c->url, c->call.start_ns, c->call.deadline_ns, &c->fetched, err));
     return app_use_image(c, c->fetched.bytes, err);
 }
 

@@ -80,7 +80,7 @@ enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct s
  * or the arena, and returns SW_OK; that thread completes the runs, with x->arena for memory, and calls release as its
  * last act on the call. The runs begin then, or the call fails with the error given. One hold a call. A parse that fails
  * after a hold has handed the call to nobody; the hold is void. */
-/* The releasing thread has to end before the API's executor is destroyed: release may hand the call to it. */
+/* The releasing thread has to end before the API's scheduler is stopped: release may hand the call to it. */
 void sw_api_call_hold(struct sw_api_call *call);
 void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err); /* err NULL: done */
 

@@ -18,7 +18,7 @@ void sw_apps_register(void);
 /* State of all applications for one server. metrics: borrowed until destroy. SW_E_USAGE: a key does not fit. */
 SW_MUST_CHECK sw_status sw_apps_create(const struct sw_config *config, struct sw_metrics *metrics, struct sw_apps **ret,
                                        struct sw_error *err);
-void sw_apps_destroy(struct sw_apps *apps); /* after the server, before the API's executors; NULL is allowed */
+void sw_apps_destroy(struct sw_apps *apps); /* after the server, before the scheduler; NULL is allowed */
 
 /* Routes of the API and of what is mounted, and the OpenAPI document of them; valid until destroy. */
 const struct sw_route *sw_apps_routes(const struct sw_apps *apps, size_t *ret_count);

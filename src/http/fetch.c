@@ -15,7 +15,7 @@ enum {
 struct fetch {
     struct sw_fetcher *fetcher;
     struct sw_fetched *result;
-    uint64_t end_ns;
+    uint64_t start_ns, end_ns;
     /* of the hop */
     struct fetch_target target;
     CURL *curl;
@@ -168,7 +168,7 @@ static void set_up(struct fetch *f, struct curl_slist *pins) {
 
 static sw_status too_slow(const struct fetch *f, struct sw_error *err) {
     return sw_fail(err, SW_E_DEADLINE_EXCEEDED, "host '%.100s' did not answer within %llu ms", f->target.name,
-                   (unsigned long long)f->fetcher->options.timeout_ms);
+                   (unsigned long long)(f->end_ns > f->start_ns ? (f->end_ns - f->start_ns) / 1000000 : 0));
 }
 
 static sw_status too_large(const struct fetch *f, struct sw_error *err) {
@@ -305,14 +305,16 @@ static sw_status follow(struct fetch *f, char *url, struct sw_error *err) {
     return SW_OK;
 }
 
-sw_status sw_fetch(struct sw_fetcher *fetcher, struct sw_str url, uint64_t start_ns, struct sw_fetched *ret,
-                   struct sw_error *err) {
+sw_status sw_fetch(struct sw_fetcher *fetcher, struct sw_str url, uint64_t start_ns, uint64_t deadline_ns,
+                   struct sw_fetched *ret, struct sw_error *err) {
     struct sw_fetched fetched = {.fetcher = fetcher};
     struct fetch f = {.fetcher = fetcher, .result = &fetched};
     if (memchr(url.data ? url.data : "", '\0', url.len)) {
         return sw_fail(err, SW_E_UNPROCESSABLE, "contains a NUL");
     }
+    f.start_ns = start_ns;
     f.end_ns = start_ns + fetcher->options.timeout_ms * 1000000;
+    f.end_ns = deadline_ns && deadline_ns < f.end_ns ? deadline_ns : f.end_ns;
     sw_buf_init(&fetched.buf, fetcher->options.bytes_max + 1);
     char *copy = sw_xstrndup(url.data, url.len < SW_FETCH_URL_MAX + 1 ? url.len : SW_FETCH_URL_MAX + 1);
     sw_status status = follow(&f, copy, err);

@@ -62,11 +62,12 @@ struct sw_fetched {
 };
 void sw_fetched_drop(struct sw_fetched *fetched);
 
-/* start_ns: when the caller began to wait, on the clock of the options: time spent in a queue counts.
+/* start_ns: when the caller began to wait, on the clock of the options: time spent in a queue counts. deadline_ns: when the
+ * caller has no use for it any more, where that is before the time-out; 0: never.
  * SW_E_UNPROCESSABLE: not a URL, not allowed, the server cannot be reached or does not answer 200; SW_E_TOO_LARGE: more
  * than bytes_max; SW_E_DEADLINE_EXCEEDED: took too long; SW_E_UNAVAILABLE: held_max reached, or no memory. Messages name
  * the host as the caller wrote it, never an address. */
-SW_MUST_CHECK sw_status sw_fetch(struct sw_fetcher *fetcher, struct sw_str url, uint64_t start_ns,
+SW_MUST_CHECK sw_status sw_fetch(struct sw_fetcher *fetcher, struct sw_str url, uint64_t start_ns, uint64_t deadline_ns,
                                  struct sw_fetched *ret, struct sw_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 """image_url: what is fetched, what is never even asked for, and slow or lying servers of others."""
 import json
+import re
 import threading
 
 import pytest
@@ -222,6 +223,15 @@ def test_slow_servers_get_504(binary, detector, elsewhere, tmp_path):
                  ports=f"{elsewhere.port}") as server, server.client() as client:
         for path in ("/silent", "/drip", "/redirect?to=/silent", "/announced?n=1000"):
             assert "300 ms" in refusal(ask(client, elsewhere.url + path), 504)
+        assert ask(client, elsewhere.url + "/a.png").status == 200
+
+
+def test_a_deadline_of_the_caller_ends_a_fetch(open_server, elsewhere):
+    """Long before the time-out of the configuration, and the thread is free again."""
+    with open_server.client() as client:
+        answer = client.post("/inference", {"image_url": elsewhere.url + "/silent"}, headers={"X-Timeout-Ms": "300"})
+        message = refusal(answer, 504)
+        assert int(re.search(r"within (\d+) ms", message)[1]) <= 300
         assert ask(client, elsewhere.url + "/a.png").status == 200
 
 
