@@ -230,6 +230,7 @@ static enum sw_http_result submit_run(struct sw_api_call *call) {
     work->wanted = run->raw_wanted;
     work->wanted_count = run->raw_count;
     work->arena = &call->x->arena;
+    work->alone = call->model->plan.mode != SW_RUN_BATCHED; /* the flow may have the plan of a later load already */
     sw_work_measure(work);
     return submit(call);
 }

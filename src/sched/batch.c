@@ -304,7 +304,7 @@ static void run_alone(struct sw_batch_runner *runner, struct sw_work *work) {
     finish(work, report.status, &report, &err);
 }
 
-/* SW_OK: all are done. Else none is. */
+/* SW_OK: all are done, and the reference to memory is dropped. Else neither. */
 static sw_status run_joined(struct sw_batch_runner *runner, struct sw_work *const *works, size_t count,
                             struct memory *memory) {
     const struct sw_work *first = works[0];
@@ -333,6 +333,9 @@ static sw_status run_joined(struct sw_batch_runner *runner, struct sw_work *cons
     for (size_t i = 0; i < count; i++) {
         uint64_t rows = works[i]->rows;
         sw_status status = split(works[i], memory, outputs, row, &err);
+        if (i + 1 == count) { /* after the last `done` the session may be gone, whose outputs lie there */
+            drop_memory(memory);
+        }
         finish(works[i], status, &report, &err);
         row += rows;
     }
@@ -347,7 +350,7 @@ void sw_batch_run(struct sw_batch_runner *runner, struct sw_work *const *works, 
     }
     struct memory *memory = take_memory(runner->pool);
     sw_status status = memory ? run_joined(runner, works, count, memory) : SW_E_UNAVAILABLE;
-    if (memory) {
+    if (status && memory) {
         drop_memory(memory);
     }
     if (status) { /* halves: at most ten deep */

@@ -5,6 +5,7 @@ enum {
     SCAN_MAX = 256,    /* works looked at for one batch */
     HIGH_IN_A_ROW = 8, /* takes of high priority while a normal one waits */
     RETRY_AFTER_MAX_S = 60,
+    BAD_PACE = 4, /* times what runs take */
 };
 #define WINDOW_MIN_NS UINT64_C(50000000) /* of the peak of clients */
 #define PATIENCE_NS 20000                /* beside four gaps: the wake-up of a thread */
@@ -101,16 +102,16 @@ static uint64_t typical_run_ns(const struct sw_flow *flow) {
     return flow_run_ns(flow, is_batched(flow) ? flow->settings.plan.enough : 1);
 }
 
+/* As runs take. */
+static uint64_t ideal_pace_ns(const struct sw_flow *flow) {
+    uint64_t rows = is_batched(flow) ? flow->settings.plan.enough : 1;
+    unsigned slots = most_running(flow) < flow->core->workers ? most_running(flow) : flow->core->workers;
+    return typical_run_ns(flow) / rows / slots;
+}
+
 /* Of one more work: as the queue has moved, else as runs take. */
 static uint64_t expected_wait_ns(const struct queue *queue) {
-    const struct sw_flow *flow = queue->flow;
-    uint64_t pace = queue->pace_ns;
-    if (!pace) {
-        uint64_t rows = is_batched(flow) ? flow->settings.plan.enough : 1;
-        unsigned slots = most_running(flow) < flow->core->workers ? most_running(flow) : flow->core->workers;
-        pace = typical_run_ns(flow) / rows / slots;
-    }
-    return pace * queue->waiting;
+    return (queue->pace_ns ? queue->pace_ns : ideal_pace_ns(queue->flow)) * queue->waiting;
 }
 
 static sw_status refuse(struct queue *queue, enum sw_drop drop, struct sw_refusal *ret) {
@@ -171,6 +172,7 @@ size_t queue_expire(struct queue *queue, uint64_t now, struct sw_work **ret, siz
                 continue;
             }
             take_out(queue, work);
+            queue->taken_ns = queue->waiting ? queue->taken_ns : 0;
             work->queue_ns += now - work->queued_ns;
             work->drop = work->deadline_ns && work->deadline_ns <= now ? SW_DROP_DEADLINE : SW_DROP_WAIT;
             queue->flow->dropped[work->drop]++;
@@ -219,10 +221,12 @@ static void note_gap(struct queue *queue, uint64_t now) {
 void queue_push(struct queue *queue, struct sw_work *work, uint64_t now) {
     const struct sw_flow_settings *s = &queue->flow->settings;
     if (!work->returning) {
-        work->give_up_ns = s->wait_ns_max ? now + s->wait_ns_max : UINT64_MAX;
         work->queue_ns = 0;
         work->drop = SW_DROP_NONE;
     }
+    /* What it did meanwhile, on a worker or elsewhere, was no waiting. */
+    uint64_t left = s->wait_ns_max > work->queue_ns ? s->wait_ns_max - work->queue_ns : 0;
+    work->give_up_ns = s->wait_ns_max ? now + left : UINT64_MAX;
     if (work->deadline_ns && work->deadline_ns < work->give_up_ns) {
         work->give_up_ns = work->deadline_ns;
     }
@@ -246,15 +250,18 @@ static struct sw_work *first_of(const struct queue *queue, const struct work_lis
     return !high || (normal && queue->passed_over >= HIGH_IN_A_ROW) ? normal : high;
 }
 
-/* A batch that is not enough yet grows first; else by age. NULL: as many runs as may are under way. */
+/* A batch that is not enough yet grows first, by tasks that came before it had waited for long; else by age. NULL: as
+ * many runs as may are under way. */
 static struct sw_work *next_work(const struct queue *queue) {
     struct sw_work *task = first_of(queue, queue->tasks);
     struct sw_work *run = queue->flow->running < most_running(queue->flow) ? first_of(queue, queue->runs) : NULL;
     if (!task || !run) {
         return task ? task : run;
     }
+    const struct sw_flow_settings *s = &queue->flow->settings;
     if (is_batched(queue->flow)) {
-        return queue->waiting_rows < queue->flow->settings.plan.enough ? task : run;
+        bool grows = queue->waiting_rows < s->plan.enough && task->queued_ns <= run->queued_ns + s->max_delay_ns;
+        return grows ? task : run;
     }
     return task->queued_ns < run->queued_ns ? task : run;
 }
@@ -358,6 +365,10 @@ static void note_pace(struct queue *queue, size_t waited, size_t taken, uint64_t
         queue->pace_ns = queue->pace_ns ? queue->pace_ns - queue->pace_ns / 8 + sample / 8 : sample;
     }
     queue->taken_ns = waited > taken ? now : 0; /* a queue that ran empty moves no faster than its clients */
+    /* A pace that keeps everybody out who would find another waiting would never be measured again: so it fades. */
+    if (waited <= taken && queue->pace_ns > BAD_PACE * ideal_pace_ns(queue->flow)) {
+        queue->pace_ns -= queue->pace_ns / 8;
+    }
 }
 
 void queue_take(struct queue *queue, uint64_t now, unsigned free, struct take *ret) {
@@ -366,7 +377,7 @@ void queue_take(struct queue *queue, uint64_t now, unsigned free, struct take *r
     const size_t waited = queue->waiting;
     SW_ASSERT(first);
     free = free < most - running ? free : most - running;
-    bool joins = !first->task && first->rows && is_batched(queue->flow);
+    bool joins = !first->task && first->rows && !first->alone && is_batched(queue->flow);
     uint64_t rows = joins ? batch_rows(queue, free ? free : 1) : 0, units = 0;
     bool normal_waits = queue->runs[SW_PRIORITY_NORMAL].head || queue->tasks[SW_PRIORITY_NORMAL].head;
     queue->passed_over = first->priority == SW_PRIORITY_HIGH && normal_waits ? queue->passed_over + 1 : 0;

@@ -60,6 +60,12 @@ static void wake(struct sw_scheduler *s, enum crew crew) {
     }
 }
 
+static void wake_all(struct sw_scheduler *s) {
+    for (size_t i = 0; i < CREWS; i++) {
+        pthread_cond_broadcast(&s->crews[i].work);
+    }
+}
+
 /* Under the lock: the crew that has to be woken so that a sleeper's alarm is set for works to be given up at that time;
  * preferably `own`. CREWS: none. */
 static enum crew watch_for(const struct sw_scheduler *s, enum crew own, uint64_t give_up_at) {
@@ -178,6 +184,9 @@ static bool next(struct worker *w, size_t *ret_expired) {
             if (*ret_expired) {
                 found = true;
                 wake(s, w->crew); /* this one has to answer them first */
+                if (s->stopping) {
+                    wake_all(s); /* there may be nothing left to sleep for */
+                }
                 break;
             }
             continue; /* whose time it was has been taken before */
@@ -193,6 +202,7 @@ static bool next(struct worker *w, size_t *ret_expired) {
             break;
         }
         if (s->stopping && s->core.crews[w->crew].count == 0) {
+            wake_all(s); /* those who slept when there still was something */
             break;
         }
         sleep_until(s, w->crew, give_up_at < at ? give_up_at : at, now);

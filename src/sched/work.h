@@ -38,6 +38,7 @@ struct sw_work {
     const uint32_t *wanted; /* indices into the session's outputs */
     size_t wanted_count;
     struct sw_arena *arena; /* the request's: outputs live as long as its memory */
+    bool alone;             /* not to be joined with others, whatever the flow's plan, which may be a later model's */
 
     /* Of a run; set by sw_work_measure. */
     uint64_t rows;       /* dimension 0 of every input; 0: not to be joined with others */
@@ -55,7 +56,7 @@ struct sw_work {
     /* The scheduler's. */
     struct sw_work *previous, *next;
     uint64_t queued_ns;
-    uint64_t give_up_ns; /* the deadline, or when it will have waited too long */
+    uint64_t give_up_ns; /* the deadline, or when it will have waited too long (in all, over several submits) */
     bool returning;      /* was admitted before: set by the owner of a task that submits itself again */
 };
 

@@ -27,6 +27,7 @@ static int setup(void **state) {
                          "\"op\": \"sum\", \"fail_every\": 500, \"wait_while\": \"../gate\", \"run_started\": "
                          "\"../started\""),
                    true);
+    harness_bundle("reloaded", "model: model.fake.json\nbatching: {max_batch: 1}\n", MODEL_BATCHED, true);
     harness_model("linked", MODEL(TENSOR("x", "FP32", "[\"N\"]"), TENSOR("y", "FP32", "[\"N\"]"), "\"op\": \"rows\""),
                   true);
     return 0;
@@ -297,6 +298,30 @@ static void refused_unread(void **state) {
     assert_int_equal(harness_send("POST", limited, JSON, "nonsense", 8).status, 400);
 }
 
+/* Those who wait were sent to a model that must not be batched: that it is replaced by one that may does not matter. */
+static void batching_is_of_the_model_that_was_asked(void **state) {
+    static const char path[] = "/v2/models/reloaded/infer";
+    static const char loads[] = "/v2/repository/models/reloaded/load";
+    int gate = close_gate(path), waiting[2];
+    for (int i = 0; i < 2; i++) {
+        waiting[i] = begin(path, NULL, "1", 1);
+        wait_for((size_t)i + 1);
+    }
+    harness_write("reloaded/bundle.yaml", "model: model.fake.json\nbatching: {max_batch: 8}\n");
+    harness_write("reloaded/model.fake.json",
+                  MODEL(TENSOR("x", "FP32", "[\"N\", \"M\"]"), TENSOR("y", "FP32", "[\"N\", 1]"),
+                        "\"op\": \"sum\", \"spin_us\": 100"));
+    assert_int_equal(harness_send("POST", loads, JSON, "", 0).status, 200);
+    json_t *s = stats("reloaded");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(s, "scheduling"), "mode")), "batched");
+    json_decref(s);
+    open_gate(gate);
+    assert_int_equal(end(waiting[0]).status, 200);
+    assert_int_equal(end(waiting[1]).status, 200);
+    assert_int_equal(runs_of("reloaded", 2), 0);
+    assert_int_equal(runs_of("reloaded", 1), 3);
+}
+
 static long runs_so_far(const char *model) {
     char path[128];
     snprintf(path, sizeof path, "/v2/models/%s/config", model);
@@ -333,6 +358,7 @@ int main(void) {
         cmocka_unit_test(full_queues),
         cmocka_unit_test(who_has_gone_is_not_run),
         cmocka_unit_test(refused_unread),
+        cmocka_unit_test(batching_is_of_the_model_that_was_asked),
         cmocka_unit_test(priorities),
     };
     return cmocka_run_group_tests_name("api/batching", tests, setup, teardown);

@@ -25,8 +25,18 @@ static void note_report(void *arg, const struct sw_batch_report *report) {
     reports[report_count++] = *report;
 }
 
+/* Of a batch whose requests are all answered and forgotten as soon as the last one is done; NULL: of none. */
+static struct request *forgotten;
+static size_t forgotten_count;
+
 static void note_done(struct sw_work *work, sw_status status, const struct sw_error *err) {
     struct request *r = (struct request *)work;
+    if (forgotten && r == &forgotten[forgotten_count - 1]) {
+        for (size_t i = 0; i < forgotten_count; i++) {
+            sw_arena_deinit(&forgotten[i].arena);
+        }
+        assert_int_equal(session.alive, 0); /* the model may be unloaded now */
+    }
     r->status = status;
     snprintf(r->message, sizeof r->message, "%.63s", status ? err->message : "");
     r->done++;
@@ -269,6 +279,18 @@ static void a_full_arena_fails_alone(void **state) {
     sw_arena_deinit(&r[1].arena);
 }
 
+static void nothing_of_a_session_outlives_the_requests(void **state) {
+    struct request r[3];
+    for (size_t i = 0; i < 3; i++) {
+        request_init(&r[i], 1, 1, 2, 1);
+    }
+    forgotten = r;
+    forgotten_count = 3;
+    run(r, 3);
+    forgotten = NULL;
+    assert_int_equal(session.runs, 1);
+}
+
 static void memory_is_used_again(void **state) {
     for (int round = 0; round < 50; round++) {
         struct request r[2];
@@ -293,6 +315,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(all_bad, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_that_are_no_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_arena_fails_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_of_a_session_outlives_the_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_is_used_again, setup, teardown),
     };
     return cmocka_run_group_tests_name("sched/batch", tests, NULL, NULL);

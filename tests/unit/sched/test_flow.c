@@ -516,6 +516,124 @@ static void waits_no_longer_than_allowed(void **state) {
     end();
 }
 
+/* What a task takes on a worker is no waiting. */
+static void a_long_task_goes_on_in_time(void **state) {
+    struct sw_flow_settings s = big();
+    s.wait_ns_max = 30 * MS;
+    begin(&s);
+    struct sw_work *expired[4], *task = push(make_task(10));
+    now += 20 * MS;
+    assert_int_equal(get(0), 1);
+    now += 1000 * MS;
+    finish(&take);
+    task->task = NULL;
+    task->returning = true;
+    task->rows = task->units = 1;
+    push(task);
+    now += 9 * MS;
+    assert_int_equal(core_expire(&core, now, expired, 4), 0);
+    now += 1 * MS;
+    assert_int_equal(core_expire(&core, now, expired, 4), 1);
+    assert_int_equal(task->drop, SW_DROP_WAIT);
+    assert_int_equal(task->queue_ns, 30 * MS);
+    end();
+}
+
+/* Tasks that end by themselves, one after the other, add nothing to a batch: a run that waits gets its turn. */
+static void tasks_do_not_starve_runs(void **state) {
+    struct sw_flow_settings s = big();
+    begin(&s);
+    push(make(1));
+    bool ran = false;
+    push(make_task(100 * US));
+    for (int i = 0; i < 50 && !ran; i++) {
+        now += 100 * US;
+        push(make_task(100 * US)); /* one is always there */
+        assert_int_equal(get(0), 1);
+        ran = !take.is_task;
+        finish(&take);
+    }
+    assert_true(ran);
+    while (get(0)) {
+        finish(&take);
+    }
+    end();
+}
+
+/* A model that was loaded anew may be batched where the one before, whose requests still wait, must not be. */
+static void who_must_run_alone_does(void **state) {
+    struct sw_flow_settings s = big();
+    begin(&s);
+    for (int i = 0; i < 2; i++) {
+        struct sw_work *work = make(1);
+        work->alone = true;
+        push(work);
+    }
+    assert_int_equal(get(0), 1);
+    finish_later(&take);
+    assert_int_equal(get(0), 1);
+    finish_later(&take);
+    end();
+}
+
+/* A moment when nothing moved, after which the queue was empty, says nothing about the pace. */
+static void a_standstill_is_not_the_pace(void **state) {
+    struct sw_flow_settings s = world_settings(0, 1 * MS);
+    s.plan.mode = SW_RUN_SINGLE;
+    s.wait_ns_max = 1000 * MS;
+    begin(&s);
+    struct sw_refusal refusal;
+    struct sw_error err;
+    struct sw_work *expired[4];
+    for (int i = 0; i < 3; i++) {
+        push(make(1));
+    }
+    assert_int_equal(get(0), 1);
+    now += 2000 * MS;
+    assert_int_equal(core_expire(&core, now, expired, 4), 2);
+    finish(&take);
+    now += 60000 * MS;
+    push(make(1));
+    assert_int_equal(get(0), 1);
+    finish(&take);
+    push(make(1));
+    assert_int_equal(admit(0, &refusal, &err), SW_OK);
+    assert_int_equal(get(0), 1);
+    finish(&take);
+    end();
+}
+
+/* One slow moment makes the pace look bad; it must not keep requests out for ever after. */
+static void a_bad_pace_is_outlived(void **state) {
+    struct sw_flow_settings s = world_settings(0, 1 * MS);
+    s.plan.mode = SW_RUN_SINGLE;
+    begin(&s);
+    struct sw_refusal refusal;
+    struct sw_error err;
+    push(make(1));
+    push(make(1));
+    assert_int_equal(get(0), 1);
+    now += 900 * MS;
+    finish(&take);
+    assert_int_equal(get(0), 1);
+    finish(&take);
+    push(make(1));
+    assert_int_equal(admit(now + 100 * MS, &refusal, &err), SW_E_TOO_MANY_REQUESTS);
+    assert_int_equal(get(0), 1);
+    finish(&take);
+    for (int i = 0; i < 60; i++) {
+        now += 10 * MS;
+        push(make(1));
+        assert_int_equal(get(0), 1);
+        finish(&take);
+    }
+    push(make(1));
+    assert_int_equal(admit(now + 100 * MS, &refusal, &err), SW_OK);
+    assert_int_equal(get(0), 1);
+    finish(&take);
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_means_at_once),
@@ -535,6 +653,11 @@ int main(void) {
         cmocka_unit_test(pace_and_retry_after),
         cmocka_unit_test(deadlines),
         cmocka_unit_test(waits_no_longer_than_allowed),
+        cmocka_unit_test(a_long_task_goes_on_in_time),
+        cmocka_unit_test(tasks_do_not_starve_runs),
+        cmocka_unit_test(who_must_run_alone_does),
+        cmocka_unit_test(a_standstill_is_not_the_pace),
+        cmocka_unit_test(a_bad_pace_is_outlived),
     };
     return cmocka_run_group_tests_name("sched/flow", tests, NULL, NULL);
 }

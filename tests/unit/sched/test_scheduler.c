@@ -33,7 +33,22 @@ static struct sw_scheduler *scheduler;
 static atomic_uint reports, batches;
 static atomic_ullong reported_rows;
 
+static void pass_gate(void) {
+    pthread_mutex_lock(&gate.lock);
+    gate.waiting++;
+    pthread_cond_broadcast(&gate.changed);
+    while (!gate.open) {
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    }
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static atomic_bool runs_pass_gate;
+
 static void on_run(void *owner, const struct sw_batch_report *report) {
+    if (runs_pass_gate) {
+        pass_gate();
+    }
     atomic_fetch_add(&reports, 1);
     atomic_fetch_add(&batches, report->requests > 1);
     atomic_fetch_add(&reported_rows, report->status ? 0 : report->rows);
@@ -86,13 +101,7 @@ static void submit(struct request *r) {
 }
 
 static void wait_at_gate(struct sw_work *work) {
-    pthread_mutex_lock(&gate.lock);
-    gate.waiting++;
-    pthread_cond_broadcast(&gate.changed);
-    while (!gate.open) {
-        pthread_cond_wait(&gate.changed, &gate.lock);
-    }
-    pthread_mutex_unlock(&gate.lock);
+    pass_gate();
     work->done(work, SW_E_INTERNAL, &(struct sw_error){.message = "passed"});
 }
 
@@ -326,6 +335,57 @@ static void stopping_runs_what_waits(void **state) {
     end(flow);
 }
 
+static void *stop(void *arg) {
+    sw_scheduler_stop(scheduler);
+    return NULL;
+}
+
+/* Workers that sleep while the last run waits for another one to end see the end too. */
+static void every_worker_sees_the_stop(void **state) {
+    struct sw_flow_settings s = settings();
+    s.concurrency = 1;
+    struct sw_flow *flow = begin(4, &s);
+    struct request r[2], late;
+    struct sw_refusal refusal;
+    struct sw_error err;
+    pthread_t stopper;
+    gate.open = false;
+    gate.waiting = 0;
+    runs_pass_gate = true;
+    for (size_t i = 0; i < 2; i++) {
+        request_init(&r[i], flow, 1);
+        submit(&r[i]);
+        pthread_mutex_lock(&gate.lock);
+        while (!gate.waiting) {
+            pthread_cond_wait(&gate.changed, &gate.lock);
+        }
+        pthread_mutex_unlock(&gate.lock);
+    }
+    request_init(&late, flow, 1);
+    late.work.deadline_ns = 1; /* refused in any case */
+    assert_int_equal(pthread_create(&stopper, NULL, stop, NULL), 0);
+    while (sw_flow_submit(flow, &late.work, &refusal, &err) != SW_E_UNAVAILABLE) {
+        sched_yield();
+    }
+    for (int i = 0; i < 2000; i++) { /* time for the sleepers to look once more and find nothing */
+        assert_int_equal(sw_scheduler_waiting(scheduler), 1);
+        sched_yield();
+    }
+    pthread_mutex_lock(&gate.lock);
+    gate.open = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+    pthread_join(stopper, NULL);
+    runs_pass_gate = false;
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(r[i].done, 1);
+        assert_int_equal(r[i].status, SW_OK);
+        sw_arena_deinit(&r[i].arena);
+    }
+    sw_arena_deinit(&late.arena);
+    end(flow);
+}
+
 /* A model whose outputs turn out not to be rows is batched once and never again. */
 static void outputs_that_are_no_rows_end_batching(void **state) {
     struct sw_flow_settings s = settings();
@@ -428,11 +488,17 @@ static void refuses_odd_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_waits_is_joined),         cmocka_unit_test(who_has_gone_is_not_run),
-        cmocka_unit_test(deadlines_are_kept_by_others), cmocka_unit_test(long_tasks_leave_workers_free),
-        cmocka_unit_test(a_task_goes_on_as_a_run),      cmocka_unit_test(refused_when_full_or_stopped),
-        cmocka_unit_test(stopping_runs_what_waits),     cmocka_unit_test(outputs_that_are_no_rows_end_batching),
-        cmocka_unit_test(every_work_ends_once),         cmocka_unit_test(refuses_odd_sizes),
+        cmocka_unit_test(what_waits_is_joined),
+        cmocka_unit_test(who_has_gone_is_not_run),
+        cmocka_unit_test(deadlines_are_kept_by_others),
+        cmocka_unit_test(long_tasks_leave_workers_free),
+        cmocka_unit_test(a_task_goes_on_as_a_run),
+        cmocka_unit_test(refused_when_full_or_stopped),
+        cmocka_unit_test(stopping_runs_what_waits),
+        cmocka_unit_test(outputs_that_are_no_rows_end_batching),
+        cmocka_unit_test(every_worker_sees_the_stop),
+        cmocka_unit_test(every_work_ends_once),
+        cmocka_unit_test(refuses_odd_sizes),
     };
     return cmocka_run_group_tests_name("sched/scheduler", tests, NULL, NULL);
 }
