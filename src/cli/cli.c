@@ -24,6 +24,7 @@ static sw_command_run *const runs[SW_COMMAND_COUNT] = {
     [SW_COMMAND_LOAD] = sw_run_load,
     [SW_COMMAND_SLO_CHECK] = sw_run_slo_check,
     [SW_COMMAND_QUANTIZE] = sw_run_quantize,
+    [SW_COMMAND_COMPARE] = sw_run_compare,
     [SW_COMMAND_DOCTOR] = sw_run_doctor,
     [SW_COMMAND_CONFIG_SHOW] = sw_run_config_show,
     [SW_COMMAND_CONFIG_CHECK] = sw_run_config_check,

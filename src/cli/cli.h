@@ -12,11 +12,11 @@ enum { SW_EXIT_DONE = 0, SW_EXIT_FAILED = 1, SW_EXIT_USAGE = 2, SW_EXIT_IMPOSSIB
 
 /* A command: returns its exit code. The first message of a failure goes to standard error by sw_cli_fail. */
 typedef int sw_command_run(const struct sw_args *args);
-sw_command_run sw_run_serve, sw_run_validate, sw_run_bench, sw_run_quantize, sw_run_doctor, sw_run_config_show,
-    sw_run_config_check, sw_run_version, sw_run_help, sw_run_model_push, sw_run_model_list, sw_run_model_show,
-    sw_run_model_promote, sw_run_model_rollback, sw_run_model_archive, sw_run_model_unalias, sw_run_model_delete,
-    sw_run_model_tag, sw_run_model_history, sw_run_model_pull, sw_run_model_gc, sw_run_backup, sw_run_restore,
-    sw_run_audit_list, sw_run_audit_verify, sw_run_load, sw_run_slo_check;
+sw_command_run sw_run_serve, sw_run_validate, sw_run_bench, sw_run_quantize, sw_run_compare, sw_run_doctor,
+    sw_run_config_show, sw_run_config_check, sw_run_version, sw_run_help, sw_run_model_push, sw_run_model_list,
+    sw_run_model_show, sw_run_model_promote, sw_run_model_rollback, sw_run_model_archive, sw_run_model_unalias,
+    sw_run_model_delete, sw_run_model_tag, sw_run_model_history, sw_run_model_pull, sw_run_model_gc, sw_run_backup,
+    sw_run_restore, sw_run_audit_list, sw_run_audit_verify, sw_run_load, sw_run_slo_check;
 sw_command_run sw_run_evaluate, sw_run_calibrate;
 
 /* The whole program: parses, runs, returns the exit code. */

@@ -234,12 +234,9 @@ static bool number_at(const struct sw_tensor *t, size_t i, double *ret) {
     }
 }
 
-/* mean and scale are sums until the end. */
-static sw_status add_difference(struct comparison *c, struct sw_difference *d, const struct sw_tensor *a,
-                                const struct sw_tensor *b) {
+bool sw_difference_add(struct sw_difference *d, const struct sw_tensor *a, const struct sw_tensor *b) {
     if (a->dtype != b->dtype || a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) != 0) {
-        return sw_fail(c->err, SW_E_INFERENCE_FAILED, "sample %zu: output '%.200s' has another shape or type",
-                       c->sample, d->name);
+        return false;
     }
     for (size_t i = 0; i < a->count; i++) {
         double x, y;
@@ -252,7 +249,13 @@ static sw_status add_difference(struct comparison *c, struct sw_difference *d, c
         d->scale += fabs(x);
         d->count++;
     }
-    return SW_OK;
+    return true;
+}
+
+void sw_difference_finish(struct sw_difference *d) {
+    double n = d->count ? (double)d->count : 1;
+    d->mean /= n;
+    d->scale /= n;
 }
 
 static sw_status compare_sample(struct comparison *c, const struct sw_tensor *inputs, size_t input_count,
@@ -264,7 +267,10 @@ static sw_status compare_sample(struct comparison *c, const struct sw_tensor *in
         return c->err ? sw_error_prefix(c->err, "sample %zu", c->sample) : status;
     }
     for (size_t i = 0; i < c->a.count; i++) {
-        SW_TRY(add_difference(c, &c->differences[i], &a[i], &b[i]));
+        if (!sw_difference_add(&c->differences[i], &a[i], &b[i])) {
+            return sw_fail(c->err, SW_E_INFERENCE_FAILED, "sample %zu: output '%.200s' has another shape or type",
+                           c->sample, c->differences[i].name);
+        }
     }
     return SW_OK;
 }
@@ -320,9 +326,7 @@ sw_status sw_difference_measure(const char *a, const char *b, struct sw_engine *
         return status;
     }
     for (size_t i = 0; i < count; i++) {
-        double n = c.differences[i].count ? (double)c.differences[i].count : 1;
-        c.differences[i].mean /= n;
-        c.differences[i].scale /= n;
+        sw_difference_finish(&c.differences[i]);
     }
     *ret = c.differences;
     *ret_count = count;

@@ -35,12 +35,17 @@ SW_MUST_CHECK sw_status sw_calibrate(struct sw_onnx *onnx, struct sw_engine *eng
                                      struct sw_observed *observed, size_t count, size_t *ret_samples,
                                      struct sw_error *err);
 
-/* How far the outputs of two models lie apart: |a - b| over all elements of all samples, integers and floats alike. */
+/* How far the outputs of two models lie apart: |a - b| over all elements of all samples, integers and floats alike.
+ * While it grows, mean and scale are sums; sw_difference_finish divides them. */
 struct sw_difference {
     char *name;              /* of the output; owned */
     double max, mean, scale; /* scale: mean of |a| */
     uint64_t count;          /* of elements; 0: not comparable, such as BYTES */
 };
+
+/* Adds two tensors. false: they differ in type or shape; nothing is added. Of types that are no numbers nothing is. */
+bool sw_difference_add(struct sw_difference *difference, const struct sw_tensor *a, const struct sw_tensor *b);
+void sw_difference_finish(struct sw_difference *difference);
 
 /* a, b: paths of models with the same inputs and outputs. *ret: one a common output, on the heap: release with
  * sw_differences_free. SW_E_INFERENCE_FAILED: an output has another shape or type in b. */
