@@ -41,7 +41,7 @@ static sw_status open_lines(struct sw_dataset *d, struct sw_error *err) {
     if (!S_ISREG(info.st_mode)) {
         return sw_fail(err, SW_E_IO, "%s: not a regular file", d->jsonl);
     }
-    setvbuf(d->lines, NULL, _IONBF, 0); /* the chunk is the buffer */
+    (void)setvbuf(d->lines, NULL, _IONBF, 0); /* the chunk is the buffer */
     d->size = (uint64_t)info.st_size;
     d->chunk = sw_xmalloc(CHUNK_BYTES);
     sw_buf_init(&d->text, SW_DATASET_LINE_BYTES_MAX);
