@@ -27,7 +27,6 @@ static const struct pass adam7[7] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {
 
 struct layout {
     const struct sw_starlight_png *png;
-    uint32_t samples;    /* stored for a pixel */
     uint32_t pixel_bits; /* stored */
     uint32_t distance;   /* bytes from a byte to the one before it that filters look at */
     uint32_t channels;   /* bytes written for a pixel */
@@ -210,7 +209,9 @@ static sw_status inflate(struct sw_starlight_decoder *d, const uint8_t *zlib, si
     libdeflate_free_decompressor(inflater);
     switch (result) {
     case LIBDEFLATE_SUCCESS: return SW_OK;
-    default: return sw_starlight_fault(d, "its pixels are not what its size says, or damaged");
+    case LIBDEFLATE_SHORT_OUTPUT: return sw_starlight_fault(d, "it has fewer pixels than its size says");
+    case LIBDEFLATE_INSUFFICIENT_SPACE: return sw_starlight_fault(d, "it has more pixels than its size says");
+    default: return sw_starlight_fault(d, "its pixels are damaged");
     }
 }
 
@@ -305,10 +306,7 @@ sw_status sw_starlight_png_pixels(struct sw_starlight_decoder *d, const struct s
                                   const uint8_t *zlib, size_t size) {
     static const uint8_t samples[7] = {1, 0, 3, 1, 2, 0, 4}, channels[7] = {3, 0, 3, 1, 4, 0, 4};
     struct sw_starlight_image *image = d->image;
-    struct layout l = {.png = png,
-                       .samples = samples[png->color],
-                       .pixel_bits = samples[png->color] * png->depth,
-                       .channels = channels[png->color]};
+    struct layout l = {.png = png, .pixel_bits = samples[png->color] * png->depth, .channels = channels[png->color]};
     l.distance = l.pixel_bits < 8 ? 1 : l.pixel_bits / 8;
     bool palette = png->color == 3;
     uint8_t **out = palette ? &image->indices : &image->pixels;
