@@ -136,8 +136,10 @@ def nginx(answer, folder):
 
 
 def wrk(url, body_file, connections, seconds, content_type="application/json", header_length=None, threads=None,
-        delay_ms=None):
+        delay_ms=None, paths=None):
     env = dict(os.environ, BODY_FILE=str(body_file), CONTENT_TYPE=content_type)
+    if paths:
+        env["PATHS"] = ",".join(paths)
     if delay_ms is not None:
         env["DELAY_MS"] = str(delay_ms)
     if header_length is not None:
@@ -153,12 +155,43 @@ def wrk(url, body_file, connections, seconds, content_type="application/json", h
     return result
 
 
+def inproc_env():
+    return dict(os.environ, SLIPWAY_ORT_LIB=os.environ.get("SLIPWAY_ORT_LIB", str(ORT)))
+
+
 def inproc(model, iterations):
     """The bare loop over ONNX Runtime, one thread, in microseconds a run."""
-    env = dict(os.environ, SLIPWAY_ORT_LIB=os.environ.get("SLIPWAY_ORT_LIB", str(ORT)))
-    out = subprocess.run([INPROC, model, str(iterations)], env=env, capture_output=True, text=True, check=True)
+    out = subprocess.run([INPROC, model, str(iterations)], env=inproc_env(), capture_output=True, text=True, check=True)
     result = json.loads(out.stdout)
     return dict(result, p50_us=result["p50_ns"] / 1e3, p99_us=result["p99_ns"] / 1e3)
+
+
+def inproc_rows(model, batch, iterations):
+    """Rows a second of bare loops at that batch, one process a core, all at once."""
+    runs = [subprocess.Popen([INPROC, model, str(iterations), str(batch)], env=inproc_env(), stdout=subprocess.PIPE)
+            for _ in range(os.cpu_count())]
+    means = [json.loads(run.communicate()[0])["mean_ns"] for run in runs]
+    if any(run.returncode for run in runs):
+        sys.exit(f"bench: {INPROC} failed")
+    return {"per_s": sum(1e9 * batch / mean for mean in means), "batch": batch}
+
+
+def load(url, body, connections, seconds, *options, failures_expected=False):
+    """`slipway load`: its JSON. Failures end the benchmark unless they are what it is about."""
+    out = subprocess.run([SLIPWAY, "load", url, "--body", body, "--concurrency", str(connections), "--duration",
+                          f"{seconds}s", "--json", *map(str, options)], capture_output=True, text=True, check=False)
+    if out.returncode:
+        sys.exit(f"bench: slipway load: {out.stderr}")
+    result = json.loads(out.stdout)
+    if result["errors"] and not failures_expected:
+        sys.exit(f"bench: {url}: {result['failures']}")
+    return result
+
+
+def within(result, limit_ms):
+    """Answers a second of `slipway load` that came within limit_ms."""
+    counted = sum(count for low, width, count in result["latency_histogram"]["buckets"] if low + width <= limit_ms * 1e6)
+    return counted / result["measured_s"]
 
 
 def interleaved(rounds, runs):

@@ -1,6 +1,7 @@
 -- wrk script: posts one fixed body and, at the end, prints one line of JSON with the figures.
 -- Environment: BODY_FILE, CONTENT_TYPE, HEADER_LENGTH (Inference-Header-Content-Length, optional), DELAY_MS (a connection
--- waits this long between its requests, optional: a load below what the server could take).
+-- waits this long between its requests, optional: a load below what the server could take), PATHS (comma-separated, instead
+-- of the address's own: one after the other).
 local file = assert(io.open(os.getenv("BODY_FILE"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
@@ -14,6 +15,17 @@ if os.getenv("DELAY_MS") then
    local delay_ms = tonumber(os.getenv("DELAY_MS"))
    function delay()
       return delay_ms
+   end
+end
+
+if os.getenv("PATHS") then
+   local paths, turn = {}, 0
+   for path in os.getenv("PATHS"):gmatch("[^,]+") do
+      paths[#paths + 1] = path
+   end
+   function request()
+      turn = turn % #paths + 1
+      return wrk.format(nil, paths[turn])
    end
 end
 
