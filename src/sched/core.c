@@ -2,6 +2,8 @@
 #include "base/memory.h"
 #include "sched/sched_internal.h"
 
+#define LOAD_WINDOW_NS UINT64_C(20000000)
+
 void core_init(struct core *core, unsigned workers, uint64_t slow_ns) {
     *core = (struct core){.workers = workers, .slow_ns = slow_ns};
 }
@@ -104,6 +106,18 @@ bool core_take(struct core *core, enum crew crew, unsigned idle, uint64_t now, s
     return best != NULL;
 }
 
+/* Part of their time in which the crew's workers are busy, window by window. */
+static void note_load(struct core *core, enum crew crew, uint64_t now, uint64_t took_ns) {
+    const uint64_t elapsed = now - core->crews[crew].since_ns;
+    core->crews[crew].busy_ns += took_ns;
+    if (elapsed >= LOAD_WINDOW_NS) {
+        double load = (double)core->crews[crew].busy_ns / ((double)elapsed * core->workers);
+        core->crews[crew].load = load < 1 ? load : 1;
+        core->crews[crew].busy_ns = 0;
+        core->crews[crew].since_ns = now;
+    }
+}
+
 void core_finish(struct core *core, const struct take *take, uint64_t now, uint64_t took_ns, size_t gone) {
     struct queue *queue = take->queue;
     queue->flow->running -= !take->is_task;
@@ -111,6 +125,7 @@ void core_finish(struct core *core, const struct take *take, uint64_t now, uint6
     queue->freed_ns = now;
     queue->flow->dropped[SW_DROP_GONE] += gone;
     charge(queue, (double)took_ns - (double)take->expected_ns);
+    note_load(core, crew_of(queue), now, took_ns);
     if (now > take->deadline_ns) {
         flow_came_late(queue->flow, now);
     }

@@ -8,7 +8,7 @@ enum {
     BAD_PACE = 4, /* times what runs take */
 };
 #define WINDOW_MIN_NS UINT64_C(50000000) /* of the peak of clients */
-#define PATIENCE_NS 20000                /* beside four gaps: the wake-up of a thread */
+#define LOAD_MIN 0.5                     /* of a crew: below it, no batch waits for more */
 #define MARGIN_MAX 0.8
 #define MARGIN_MIN 0.1
 #define MARGIN_STEP 0.002
@@ -281,7 +281,9 @@ static uint64_t hold_until(const struct queue *queue, unsigned free) {
     uint64_t rows = queue->waiting_rows;
     uint64_t wanted = s->preferred_count ? s->preferred[s->preferred_count - 1] : s->plan.enough;
     size_t runs = waiting_runs(queue), here = works_here(queue), clients = clients_of(queue);
-    if (!is_batched(queue->flow) || !s->max_delay_ns || rows >= wanted || clients <= here) {
+    const enum crew crew = queue == &queue->flow->queues[CREW_SHORT] ? CREW_SHORT : CREW_LONG;
+    bool loaded = queue->flow->core->crews[crew].load >= LOAD_MIN;
+    if (!is_batched(queue->flow) || !s->max_delay_ns || !loaded || rows >= wanted || clients <= here) {
         return 0;
     }
     size_t others = clients - here;
@@ -297,7 +299,7 @@ static uint64_t hold_until(const struct queue *queue, unsigned free) {
     if (queue->gap_ns > budget) {
         return 0; /* nobody is expected in time */
     }
-    uint64_t until = queue->first_ns + budget, patience = queue->last_ns + 4 * queue->gap_ns + PATIENCE_NS;
+    uint64_t until = queue->first_ns + budget, patience = queue->last_ns + 4 * queue->gap_ns + budget / 4;
     return until < patience ? until : patience;
 }
 

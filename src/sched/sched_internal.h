@@ -69,7 +69,9 @@ struct core {
     struct {
         struct queue **active; /* queues with waiting works; room for all flows */
         size_t count;
-        double virtual_ns; /* of the queue served last: where one that wakes up starts */
+        double virtual_ns;          /* of the queue served last: where one that wakes up starts */
+        uint64_t busy_ns, since_ns; /* of all its workers, in the present window of time */
+        double load;                /* part of the last window in which they were busy: 0 to 1 */
     } crews[CREWS];
 };
 

@@ -7,9 +7,9 @@
  *                           flow "llm"      [tasks][runs] --+--> crew for long work:  the same, lower priority
  *
  * Batches. A worker takes the oldest run of a flow and joins others that wait (batch.h). It waits for more only when that
- * pays: when clients that were here a moment ago are not waiting now, when there are more of them than free workers, and
- * for at most as long as the joined run saves, or max_delay_ns. So the delay is 0 when there is no load, and 0 when there
- * is enough of it that batches form from what waits.
+ * pays: when the workers have been busy for half of the time, clients that were here a moment ago are not waiting now, and
+ * there are more of them than free workers; and for at most as long as the joined run saves, or max_delay_ns. So the delay
+ * is 0 when there is little load, and 0 when there is so much that batches form from what waits.
  *
  * Fair shares. Each flow has a virtual time: worker time it used, divided by its weight. Who has least goes first
  * (start-time fair queueing: Goyal, Vin, Cheng, 1996). A flooded flow only makes its own requests wait. A run cannot be

@@ -8,12 +8,14 @@ static struct sw_work works[256];
 static size_t used;
 static struct take take;
 static uint64_t now;
+static double load = 1; /* of the workers, as they find it */
 
 static void begin(const struct sw_flow_settings *settings) {
     session_init(&session, 1, -1, 2);
     core_init(&core, 2, 20 * MS);
     core_add(&core);
     flow_init(&flow, &core, settings, NULL);
+    core.crews[CREW_SHORT].load = load;
     used = 0;
     now = 1000 * MS;
 }
@@ -48,6 +50,7 @@ static uint64_t ready_in(unsigned free) {
 
 static void finish(const struct take *t) {
     core_finish(&core, t, now, t->expected_ns, 0);
+    core.crews[CREW_SHORT].load = load;
 }
 
 /* The same, some time later. */
@@ -152,6 +155,48 @@ static void never_waits_beyond_max_delay_or_what_it_saves(void **state) {
     while (get(0)) {
         finish(&take);
     }
+    end();
+}
+
+/* The same clients, but the workers have time: a batch is made of what is there. */
+static void a_light_load_does_not_wait(void **state) {
+    struct sw_flow_settings s = big();
+    load = 0.49;
+    begin(&s);
+    for (int i = 0; i < 20; i++) {
+        push(make(1));
+    }
+    assert_int_equal(get(0), 20);
+    now += 3 * MS;
+    finish(&take);
+    push(make(1));
+    assert_int_equal(ready_in(1), 0);
+    core.crews[CREW_SHORT].load = 0.51;
+    assert_true(ready_in(1) > 0);
+    core.crews[CREW_SHORT].load = 0;
+    assert_int_equal(get(0), 1);
+    finish(&take);
+    load = 1;
+    end();
+}
+
+static void load_is_measured(void **state) {
+    struct sw_flow_settings s = big();
+    begin(&s);
+    double *measured = &core.crews[CREW_SHORT].load;
+    core.crews[CREW_SHORT].since_ns = now;
+    for (int i = 0; i < 200; i++) { /* one of two workers, all the time */
+        push(make(1));
+        assert_int_equal(get(1), 1);
+        now += MS;
+        core_finish(&core, &take, now, MS, 0);
+    }
+    assert_true(*measured > 0.49 && *measured < 0.51);
+    now += 1000 * MS;
+    push(make(1));
+    assert_int_equal(get(1), 1);
+    core_finish(&core, &take, now, MS, 0);
+    assert_true(*measured < 0.01);
     end();
 }
 
@@ -639,6 +684,8 @@ int main(void) {
         cmocka_unit_test(idle_means_at_once),
         cmocka_unit_test(waits_for_clients_that_were_here),
         cmocka_unit_test(never_waits_beyond_max_delay_or_what_it_saves),
+        cmocka_unit_test(a_light_load_does_not_wait),
+        cmocka_unit_test(load_is_measured),
         cmocka_unit_test(a_worker_for_each_needs_no_batch),
         cmocka_unit_test(free_workers_share_what_waits),
         cmocka_unit_test(groups_by_shape_in_order),

@@ -283,6 +283,25 @@ static void a_light_load_is_not_delayed(void **state) {
     world_end();
 }
 
+/* A load of two fifths is answered within little more than without any wait; one that is heavier, in larger batches. */
+static void delays_grow_with_the_load(void **state) {
+    double batch[2];
+    static const double loads[] = {0.4, 0.95};
+    for (size_t i = 0; i < 2; i++) {
+        world_begin(2);
+        struct model *m = add_big(1);
+        size_t count = (size_t)(100 * loads[i]);
+        add_clients(m, count, true, (uint64_t)(1e9 * 100 / 11700), 0); /* of 11,700 a second */
+        run_for(2000 * MS);
+        batch[i] = (double)m->rows / (double)m->runs;
+        print_message("%.2f of the load: p50 %.2f ms, batches of %.1f\n", loads[i], (double)percentile(m, 50) / 1e6,
+                      batch[i]);
+        assert_true(i == 1 || percentile(m, 50) <= 2 * (RUN + ROW) * US);
+        world_end();
+    }
+    assert_true(batch[0] < 4 && batch[1] > 8);
+}
+
 /* ---- shares */
 
 static struct sw_flow_settings single(uint64_t run_ns, double weight) {
@@ -408,13 +427,10 @@ static void overload_keeps_the_goodput(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_closed_loop_fills_batches),
-        cmocka_unit_test(one_client_waits_for_nobody),
-        cmocka_unit_test(a_light_load_is_not_delayed),
-        cmocka_unit_test(time_is_shared_by_weight),
-        cmocka_unit_test(one_model_does_not_hold_up_the_others),
-        cmocka_unit_test(sleeping_earns_nothing),
-        cmocka_unit_test(overload_keeps_the_goodput),
+        cmocka_unit_test(a_closed_loop_fills_batches), cmocka_unit_test(one_client_waits_for_nobody),
+        cmocka_unit_test(a_light_load_is_not_delayed), cmocka_unit_test(delays_grow_with_the_load),
+        cmocka_unit_test(time_is_shared_by_weight),    cmocka_unit_test(one_model_does_not_hold_up_the_others),
+        cmocka_unit_test(sleeping_earns_nothing),      cmocka_unit_test(overload_keeps_the_goodput),
     };
     return cmocka_run_group_tests_name("sched/load", tests, NULL, NULL);
 }
