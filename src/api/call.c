@@ -292,6 +292,7 @@ static enum sw_http_result go_on(struct sw_api_call *call, enum place place) {
         return go_on_here(call);
     }
     if (place == ON_IO && runs_on_io(call)) {
+        sw_scheduler_note_short(call->api->options.scheduler, call->start_ns);
         run_and_answer(call);
         return SW_HTTP_DONE;
     }
@@ -361,7 +362,8 @@ sw_status sw_api_call_create(struct sw_http_exchange *x, const struct sw_api_cod
     return SW_OK;
 }
 
-/* What would be refused anyway is not parsed first. */
+/* What would be refused anyway is not parsed first. (A model with a result cache is not to be asked here: its hits need
+ * no run.) */
 static bool is_refused(struct sw_api_call *call) {
     struct sw_refusal refusal;
     struct sw_error err;

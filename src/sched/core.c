@@ -3,6 +3,8 @@
 #include "sched/sched_internal.h"
 
 #define LOAD_WINDOW_NS UINT64_C(20000000)
+/* So long after the last short run, one worker's worth of processor is left to short ones. */
+#define SHORT_MEMORY_NS UINT64_C(100000000)
 
 void core_init(struct core *core, unsigned workers, uint64_t slow_ns) {
     *core = (struct core){.workers = workers, .slow_ns = slow_ns};
@@ -70,6 +72,10 @@ static void give(struct core *core, struct queue *queue, uint64_t now, unsigned 
     *virtual_ns = queue->virtual_ns > *virtual_ns ? queue->virtual_ns : *virtual_ns;
     queue_take(queue, now, free, ret);
     core->waiting -= ret->count;
+    core->crews[crew_of(queue)].running++;
+    if (crew_of(queue) == CREW_SHORT) {
+        core_note_short(core, now);
+    }
     queue->flow->running += !ret->is_task;
     queue->running_works += ret->count;
     charge(queue, (double)ret->expected_ns);
@@ -78,11 +84,29 @@ static void give(struct core *core, struct queue *queue, uint64_t now, unsigned 
     }
 }
 
+void core_note_short(struct core *core, uint64_t now) {
+    core->short_ns = now > core->short_ns ? now : core->short_ns;
+}
+
+/* When long work may be given: not while it has all workers but one, and there was short work a moment ago. */
+static uint64_t allowed_at(const struct core *core, enum crew crew, uint64_t now) {
+    unsigned most = core->workers > 1 ? core->workers - 1 : 1;
+    bool waits = crew == CREW_LONG && core->short_ns && core->crews[crew].running >= most;
+    return waits ? core->short_ns + SHORT_MEMORY_NS : now;
+}
+
 bool core_take(struct core *core, enum crew crew, unsigned idle, uint64_t now, struct take *ret, uint64_t *ret_at,
                bool *ret_more) {
     unsigned ready = 0;
     struct queue *best = NULL;
+    const uint64_t allowed = allowed_at(core, crew, now);
     *ret_at = UINT64_MAX;
+    *ret_more = false;
+    ret->queue = NULL;
+    if (allowed > now) {
+        *ret_at = core->crews[crew].count ? allowed : UINT64_MAX;
+        return false;
+    }
     for (size_t i = 0; i < core->crews[crew].count; i++) {
         struct queue *queue = core->crews[crew].active[i];
         uint64_t at = queue_ready_at(queue, now, idle + 1);
@@ -96,7 +120,6 @@ bool core_take(struct core *core, enum crew crew, unsigned idle, uint64_t now, s
         }
     }
     *ret_more = ready > 1;
-    ret->queue = NULL;
     if (best) {
         give(core, best, now, idle + 1, ret);
         uint64_t at = queue_ready_at(best, now, idle ? idle : 1); /* what it has left */
@@ -120,6 +143,7 @@ static void note_load(struct core *core, enum crew crew, uint64_t now, uint64_t 
 
 void core_finish(struct core *core, const struct take *take, uint64_t now, uint64_t took_ns, size_t gone) {
     struct queue *queue = take->queue;
+    core->crews[crew_of(queue)].running--;
     queue->flow->running -= !take->is_task;
     queue->running_works -= take->count;
     queue->freed_ns = now;

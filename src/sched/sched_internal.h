@@ -65,11 +65,13 @@ struct core {
     uint64_t slow_ns;
     unsigned workers;
     size_t flow_count;
-    size_t waiting; /* works in all queues */
+    size_t waiting;    /* works in all queues */
+    uint64_t short_ns; /* when something short was last begun, here or on an I/O thread */
     struct {
         struct queue **active; /* queues with waiting works; room for all flows */
         size_t count;
         double virtual_ns;          /* of the queue served last: where one that wakes up starts */
+        unsigned running;           /* takes in the hands of its workers */
         uint64_t busy_ns, since_ns; /* of all its workers, in the present window of time */
         double load;                /* part of the last window in which they were busy: 0 to 1 */
     } crews[CREWS];
@@ -119,6 +121,8 @@ bool core_take(struct core *core, enum crew crew, unsigned idle, uint64_t now, s
                bool *ret_more);
 /* It ended and took that long; `gone` of its works were given up because their clients had gone. */
 void core_finish(struct core *core, const struct take *take, uint64_t now, uint64_t took_ns, size_t gone);
+/* Something short ran elsewhere. */
+void core_note_short(struct core *core, uint64_t now);
 size_t core_expire(struct core *core, uint64_t now, struct sw_work **ret, size_t room);
 uint64_t core_next_give_up(const struct core *core);
 

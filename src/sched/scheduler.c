@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/memory.h"
 #include "base/thread.h"
@@ -21,6 +22,7 @@ enum { LONG_NICE = 5, EXPIRE_MAX = 64 };
 /* Whether the client is still there is asked only of works that waited longer: a client that half-closes its connection
  * looks as if it had gone, and gets its answer as long as there is no crowd. */
 #define ASK_AFTER_NS UINT64_C(10000000)
+#define NOTE_EVERY_NS UINT64_C(20000000)
 
 struct crew_state {
     pthread_cond_t work;
@@ -46,6 +48,7 @@ struct sw_scheduler {
     struct sw_batch_pool *pool;
     struct worker *workers;
     unsigned worker_count;
+    _Alignas(SW_CACHE_LINE) _Atomic uint64_t elsewhere_ns; /* of sw_scheduler_note_short; relaxed: a hint */
 };
 
 static uint64_t now_ns(const struct sw_scheduler *s) {
@@ -191,6 +194,7 @@ static bool next(struct worker *w, size_t *ret_expired) {
             }
             continue; /* whose time it was has been taken before */
         }
+        core_note_short(&s->core, atomic_load_explicit(&s->elsewhere_ns, memory_order_relaxed));
         found = core_take(&s->core, w->crew, s->crews[w->crew].idle, now, &w->take, &at, &more);
         if (found) {
             enum crew watch = watch_for(s, w->crew, give_up_at);
@@ -255,7 +259,11 @@ sw_status sw_scheduler_create(const struct sw_scheduler_options *options, struct
         return sw_fail(err, SW_E_INVALID_ARGUMENT, "worker threads: %u is not between 1 and %d", options->workers,
                        SW_SCHEDULER_WORKERS_MAX);
     }
-    struct sw_scheduler *s = SW_NEW(struct sw_scheduler);
+    struct sw_scheduler *s = sw_aligned_alloc(SW_CACHE_LINE, sizeof *s);
+    if (!s) {
+        return sw_fail(err, SW_E_UNAVAILABLE, "no memory for the scheduler");
+    }
+    memset((void *)s, 0, sizeof *s);
     s->options = *options;
     s->pool = sw_batch_pool_create();
     s->workers = sw_xcalloc((size_t)options->workers * CREWS, sizeof *s->workers);
@@ -306,6 +314,14 @@ void sw_scheduler_destroy(struct sw_scheduler *s) {
     pthread_mutex_destroy(&s->lock);
     sw_free(s->workers);
     sw_free(s);
+}
+
+/* Written once in a while, so that the line stays shared by all threads that read it. */
+void sw_scheduler_note_short(struct sw_scheduler *s, uint64_t now_ns) {
+    uint64_t last = atomic_load_explicit(&s->elsewhere_ns, memory_order_relaxed);
+    if (now_ns - last > NOTE_EVERY_NS && now_ns > last) {
+        atomic_store_explicit(&s->elsewhere_ns, now_ns, memory_order_relaxed);
+    }
 }
 
 size_t sw_scheduler_waiting(struct sw_scheduler *s) {

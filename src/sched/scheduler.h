@@ -14,7 +14,7 @@
  * Fair shares. Each flow has a virtual time: worker time it used, divided by its weight. Who has least goes first
  * (start-time fair queueing: Goyal, Vin, Cheng, 1996). A flooded flow only makes its own requests wait. A run cannot be
  * interrupted, so work expected to take longer than slow_ns goes to a crew of its own, whose threads the kernel prefers
- * less: it uses what cores are free and never keeps a short run waiting.
+ * less and of which one rests while there is short work: it uses what cores are free and never keeps a short run waiting.
  *
  * Admission. A request is refused at once when queue_max wait, or when it would wait longer than wait_ns_max or than its
  * deadline leaves, by the pace at which the queue has been moving. Should admitted requests still come too late, the
@@ -86,6 +86,9 @@ SW_MUST_CHECK sw_status sw_flow_submit(struct sw_flow *flow, struct sw_work *wor
  * as refused. */
 SW_MUST_CHECK sw_status sw_flow_admit(struct sw_flow *flow, uint64_t deadline_ns, struct sw_refusal *ret,
                                       struct sw_error *err);
+
+/* A short run was made elsewhere, on an I/O thread. Cheap: any thread, at each run. */
+void sw_scheduler_note_short(struct sw_scheduler *scheduler, uint64_t now_ns);
 
 /* How it stands now. */
 struct sw_flow_state {

@@ -435,6 +435,47 @@ static void long_work_has_its_own_crew(void **state) {
     end();
 }
 
+static bool get_long(uint64_t *ret_at) {
+    bool more;
+    return core_take(&core, CREW_LONG, 1, now, &take, ret_at, &more);
+}
+
+/* Two workers: both for long work, until there is short work; then one, until a while after. */
+static void a_core_is_left_to_short_work(void **state) {
+    struct sw_flow_settings s = big();
+    begin(&s);
+    uint64_t at;
+    for (int i = 0; i < 5; i++) {
+        push(make(1000));
+    }
+    assert_true(get_long(&at));
+    struct take first = take;
+    assert_true(get_long(&at));
+    struct take second = take;
+    push(make(1));
+    assert_int_equal(get(1), 1);
+    finish(&take);
+    now += 10 * MS;
+    finish(&first);
+    assert_false(get_long(&at)); /* the second is still running */
+    assert_int_equal(at, now + 90 * MS);
+    finish(&second);
+    assert_true(get_long(&at));
+    first = take;
+    core_note_short(&core, now); /* on an I/O thread */
+    assert_false(get_long(&at));
+    assert_int_equal(at, now + 100 * MS);
+    now += 100 * MS;
+    assert_true(get_long(&at));
+    finish(&take);
+    finish(&first);
+    assert_true(get_long(&at));
+    finish(&take);
+    assert_false(get_long(&at));
+    assert_int_equal(at, UINT64_MAX);
+    end();
+}
+
 /* ---- admission */
 
 static sw_status admit(uint64_t deadline_ns, struct sw_refusal *refusal, struct sw_error *err) {
@@ -696,6 +737,7 @@ int main(void) {
         cmocka_unit_test(tasks_feed_batches),
         cmocka_unit_test(concurrency_is_of_runs),
         cmocka_unit_test(long_work_has_its_own_crew),
+        cmocka_unit_test(a_core_is_left_to_short_work),
         cmocka_unit_test(limits_of_count_and_wait),
         cmocka_unit_test(pace_and_retry_after),
         cmocka_unit_test(deadlines),
