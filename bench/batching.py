@@ -74,9 +74,8 @@ def main():
         finally:
             for server in servers.values():
                 server.stop()
-    rows = [[name, f"{median(r, 'per_s'):,.0f}", f"{r[0].get('p50_us', 0) and median(r, 'p50_us'):.0f}",
-             f"{r[0].get('p99_us', 0) and median(r, 'p99_us'):.0f}"] for name, r in results.items() if "per_s" in r[0]]
-    table(rows, ["run", "rows/s", "p50 us", "p99 us"])
+    table([[name, f"{median(r, 'per_s'):,.0f}" if "per_s" in r[0] else "", f"{median(r, 'p50_us'):.0f}",
+            f"{median(r, 'p99_us'):.0f}"] for name, r in results.items()], ["run", "rows/s", "p50 us", "p99 us"])
     print()
     best = max(median(results[f"inproc.{batch}"], "per_s") for batch in BATCHES)
 

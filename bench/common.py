@@ -170,10 +170,12 @@ def inproc_rows(model, batch, iterations):
     """Rows a second of bare loops at that batch, one process a core, all at once."""
     runs = [subprocess.Popen([INPROC, model, str(iterations), str(batch)], env=inproc_env(), stdout=subprocess.PIPE)
             for _ in range(os.cpu_count())]
-    means = [json.loads(run.communicate()[0])["mean_ns"] for run in runs]
+    texts = [run.communicate()[0] for run in runs]
     if any(run.returncode for run in runs):
         sys.exit(f"bench: {INPROC} failed")
-    return {"per_s": sum(1e9 * batch / mean for mean in means), "batch": batch}
+    results = [json.loads(text) for text in texts]
+    return {"per_s": sum(1e9 * batch / r["mean_ns"] for r in results), "batch": batch,
+            "p50_us": statistics.median(r["p50_ns"] for r in results) / 1e3, "p99_us": max(r["p99_ns"] for r in results) / 1e3}
 
 
 def load(url, body, connections, seconds, *options, failures_expected=False):

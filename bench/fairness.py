@@ -4,21 +4,22 @@
     bench/fairness.py [--rounds 7] [--seconds 4] [--output FILE]
 
 The fifteen are small MLPs, one connection each. The sixteenth takes about a tenth of a second a run and has eight connections;
-then it is one more of the fifteen's kind with 64 connections. Alone and busy rounds are interleaved; the figure is the median of
-the rounds' ratios. Once with models that run on the I/O threads, once with all runs on workers.
+then it is the MLP 784-2048-2048-1000, flooded by 64. Alone and busy rounds are interleaved; the figure is the median of the
+rounds' ratios. Once with small models that run on the I/O threads, once with all runs on workers.
 """
 import argparse
-import http.client
+import concurrent.futures
 import json
 import pathlib
 import shutil
 import statistics
-import threading
+import time
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from common import figure, need, report, slipway, spread, table, temporary, test_models, wrk, port_of, SLIPWAY
+from batching import bodies
+from common import figure, load, need, report, slipway, spread, table, temporary, test_models, wrk, SLIPWAY
 from serving import mlp_body
 
 FAST = 15
@@ -39,31 +40,6 @@ def slow_model(path):
     return path
 
 
-class Flood(threading.Thread):
-    """Connections that ask one model again and again until told to stop."""
-
-    def __init__(self, port, path, body, connections):
-        super().__init__()
-        self.ended, self.done, self.failed, self.lock = threading.Event(), 0, None, threading.Lock()
-        self.workers = [threading.Thread(target=self.ask, args=(port, path, body)) for _ in range(connections)]
-
-    def ask(self, port, path, body):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        while not self.ended.is_set():
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            answer = response.read()
-            with self.lock:
-                self.done += response.status == 200
-                self.failed = self.failed if response.status == 200 else (response.status, answer[:300])
-
-    def run(self):
-        for worker in self.workers:
-            worker.start()
-        for worker in self.workers:
-            worker.join()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -74,38 +50,36 @@ def main():
     with temporary() as tmp:
         folder = pathlib.Path(tmp)
         models = test_models(folder / "models")
-        fast = [shutil.copy(models / "mlp_45.onnx", folder / f"fast{i}.onnx") for i in range(FAST + 1)]
-        slow = slow_model(folder / "slow.onnx")
+        fast = [shutil.copy(models / "mlp_45.onnx", folder / f"fast{i}.onnx") for i in range(FAST)]
+        served = [*fast, slow_model(folder / "slow.onnx"), models / "mlp_big.onnx"]
         body = mlp_body(folder)
-        slow_body = json.dumps({"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1]}]}).encode()
-        servers = {"inline": slipway([*fast, slow], folder),
-                   "workers": slipway([*fast, slow], folder, "--set", "scheduler.inline_max_us=0", "--set",
-                                      "scheduler.inline_alone_max_us=0", "--set", "scheduler.batching=false")}
+        big_body, _, _ = bodies(folder)
+        slow_body = folder / "slow.json"
+        slow_body.write_text(json.dumps({"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [1]}]}))
+        servers = {"inline": slipway(served, folder),
+                   "workers": slipway(served, folder, "--set", "scheduler.inline_max_us=0", "--set",
+                                      "scheduler.inline_alone_max_us=0")}
         paths = [f"/v2/models/fast{i}/infer" for i in range(FAST)]
         results = {}
 
         def measure(name):
             return wrk(servers[name].url, body, FAST, args.seconds, threads=1, paths=paths)
 
-        def beside(name, path, other_body, connections):
-            flood = Flood(port_of(servers[name]), path, other_body, connections)
-            flood.start()
-            try:
+        def beside(name, model, other_body, connections):
+            """While `slipway load` asks the sixteenth, from a second before to a second after."""
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                flood = pool.submit(load, f"{servers[name].url}/v2/models/{model}/infer", other_body, connections,
+                                    args.seconds + 2, "--threads", 1, "--timeout", "60s")
+                time.sleep(1)
                 result = measure(name)
-            finally:
-                flood.ended.set()
-                flood.join()
-            if flood.failed or not flood.done:
-                raise SystemExit(f"bench: the sixteenth model: {flood.failed or 'no answer'}")
-            return dict(result, flood_per_s=flood.done / args.seconds)
+                return dict(result, flood_per_s=flood.result()["throughput_per_s"])
 
         try:
             for i in range(args.rounds):
                 for name in servers:
                     results.setdefault(f"{name}.alone", []).append(measure(name))
-                    results.setdefault(f"{name}.slow", []).append(beside(name, "/v2/models/slow/infer", slow_body, 8))
-                    results.setdefault(f"{name}.flooded", []).append(
-                        beside(name, f"/v2/models/fast{FAST}/infer", body.read_bytes(), 64))
+                    results.setdefault(f"{name}.slow", []).append(beside(name, "slow", slow_body, 8))
+                    results.setdefault(f"{name}.flooded", []).append(beside(name, "mlp_big", big_body, 64))
                 print(f"  round {i + 1}/{args.rounds}", flush=True)
         finally:
             for server in servers.values():
@@ -123,7 +97,7 @@ def main():
     report("fairness", [
         figure("p99 of fifteen models beside a slow one, against alone (on I/O threads)", ratio("inline", "slow"), 2, "x"),
         figure("the same, all runs on workers", ratio("workers", "slow"), 2, "x"),
-        figure("beside a flooded one, all runs on workers", ratio("workers", "flooded"), 2, "x"),
+        figure("beside a flooded one of half a millisecond a run, all runs on workers", ratio("workers", "flooded"), 3, "x"),
     ], {"rounds": args.rounds, "seconds": args.seconds, "results": results}, args.output)
 
 

@@ -64,9 +64,10 @@ def main():
     report("overload", [
         figure("twice the load, deadlines: answers in time against the peak", ratio("twice"), 0.9, at_least=True),
         figure("p99 of the admitted against their deadline", middle("twice", "p99") / limit, 1),
-    ], {"rounds": args.rounds, "seconds": args.seconds, "deadline_ms": limit, "results": [
-        {name: {k: v for k, v in r[name].items() if k not in ("latency_histogram", "rows")} for name in r} for r in rounds]},
-        args.output)
+    ], {"rounds": args.rounds, "seconds": args.seconds, "deadline_ms": limit,
+        "results": {name: [{"per_s": within(r[name], limit), "p50_us": r[name]["latency_ms"]["p50"] * 1e3,
+                            "p99_us": r[name]["latency_ms"]["p99"] * 1e3, "statuses": r[name]["statuses"],
+                            "open_loop": r[name].get("open_loop")} for r in rounds] for name in rounds[0]}}, args.output)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ struct sw_api_call {
     struct sw_api_model *stats;
     struct sw_inference *runs; /* of parse; in the arena */
     size_t run_count;          /* at least 1 after parse */
-    uint64_t deadline_ns;      /* by when it is to start, on the API's clock; 0: none */
+    uint64_t deadline_ns;      /* when the answer is wanted, on the API's clock; 0: any time */
     enum sw_priority priority;
     bool parsed;
     bool batched;      /* the scheduler ran it, and counted the run */

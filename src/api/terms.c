@@ -1,4 +1,4 @@
-/* The terms of a request: by when it has to start, and whether it goes before others. */
+/* The terms of a request: when its answer is wanted, and whether it goes before others. */
 #include "api/api_internal.h"
 
 static void set_deadline(struct sw_api_call *call, uint64_t timeout_ns) {

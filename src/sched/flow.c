@@ -174,7 +174,7 @@ size_t queue_expire(struct queue *queue, uint64_t now, struct sw_work **ret, siz
             take_out(queue, work);
             queue->taken_ns = queue->waiting ? queue->taken_ns : 0;
             work->queue_ns += now - work->queued_ns;
-            work->drop = work->deadline_ns && work->deadline_ns <= now ? SW_DROP_DEADLINE : SW_DROP_WAIT;
+            work->drop = work->give_up_for;
             queue->flow->dropped[work->drop]++;
             flow_came_late(queue->flow, now);
             ret[count++] = work;
@@ -218,18 +218,34 @@ static void note_gap(struct queue *queue, uint64_t now) {
     queue->last_ns = now;
 }
 
+/* In a crowd a work has to begin so early that it can end in time: a run that comes too late only takes from others. Half
+ * of its time is always left to it, should the expected time be wrong. */
+static uint64_t latest_start(const struct queue *queue, const struct sw_work *work, uint64_t now) {
+    if (work->deadline_ns <= now || queue->waiting == 0) {
+        return work->deadline_ns;
+    }
+    uint64_t run = typical_run_ns(queue->flow), half = (work->deadline_ns - now) / 2;
+    return work->deadline_ns - (run < half ? run : half);
+}
+
+static void set_give_up(const struct queue *queue, struct sw_work *work, uint64_t now) {
+    /* What it did meanwhile, on a worker or elsewhere, was no waiting. */
+    const uint64_t most = queue->flow->settings.wait_ns_max, left = most > work->queue_ns ? most - work->queue_ns : 0;
+    work->give_up_ns = most ? now + left : UINT64_MAX;
+    work->give_up_for = SW_DROP_WAIT;
+    uint64_t latest = work->deadline_ns ? latest_start(queue, work, now) : UINT64_MAX;
+    if (latest < work->give_up_ns) {
+        work->give_up_ns = latest;
+        work->give_up_for = SW_DROP_DEADLINE;
+    }
+}
+
 void queue_push(struct queue *queue, struct sw_work *work, uint64_t now) {
-    const struct sw_flow_settings *s = &queue->flow->settings;
     if (!work->returning) {
         work->queue_ns = 0;
         work->drop = SW_DROP_NONE;
     }
-    /* What it did meanwhile, on a worker or elsewhere, was no waiting. */
-    uint64_t left = s->wait_ns_max > work->queue_ns ? s->wait_ns_max - work->queue_ns : 0;
-    work->give_up_ns = s->wait_ns_max ? now + left : UINT64_MAX;
-    if (work->deadline_ns && work->deadline_ns < work->give_up_ns) {
-        work->give_up_ns = work->deadline_ns;
-    }
+    set_give_up(queue, work, now);
     work->queued_ns = now;
     if (!work->task) {
         queue->first_ns = waiting_runs(queue) ? queue->first_ns : now;

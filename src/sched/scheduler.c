@@ -110,7 +110,7 @@ static void give_up(struct sw_work *work) {
         code = sw_fail(&err, SW_E_TOO_MANY_REQUESTS, "waited for %llu ms without its turn coming",
                        (unsigned long long)(work->queue_ns / 1000000));
     } else {
-        sw_fail(&err, code, "the deadline passed while it waited for its turn");
+        sw_fail(&err, code, "its turn did not come in time for its deadline");
     }
     work->done(work, code, &err);
 }

@@ -28,7 +28,7 @@ struct sw_work {
     void (*done)(struct sw_work *work, sw_status status, const struct sw_error *err);
     bool (*is_gone)(const struct sw_work *work); /* has the client gone? One system call; NULL: never */
     uint64_t expected_ns;                        /* of a task: how long it takes, roughly; 0: not known */
-    uint64_t deadline_ns;                        /* not to be started after that; 0: none */
+    uint64_t deadline_ns;                        /* when it is to have ended; 0: any time */
     enum sw_priority priority;
 
     /* Of a run. */
@@ -56,8 +56,10 @@ struct sw_work {
     /* The scheduler's. */
     struct sw_work *previous, *next;
     uint64_t queued_ns;
-    uint64_t give_up_ns; /* the deadline, or when it will have waited too long (in all, over several submits) */
-    bool returning;      /* was admitted before: set by the owner of a task that submits itself again */
+    uint64_t
+        give_up_ns; /* when it is too late for its deadline, or it has waited too long (in all, over several submits): */
+    enum sw_drop give_up_for;
+    bool returning; /* was admitted before: set by the owner of a task that submits itself again */
 };
 
 /* Rows, size and shape of a run, from its session and inputs. */

@@ -325,6 +325,25 @@ def test_absurd_terms_are_refused_by_name(start_server, folder):
         assert ask({"X-Priority": "high"}, {"timeout": 60000000, "priority": 2}).status == 200
 
 
+def waited_s(client):
+    line = next(line for line in client.get("/metrics").text.splitlines()
+                if line.startswith("slipway_inference_duration_seconds_sum") and 'phase="queue"' in line)
+    return float(line.rsplit(" ", 1)[1])
+
+
+def test_who_is_alone_is_served_by_its_own_thread(start_server, folder):
+    server = start_server(folder / "wide.onnx", args=["--set", "server.io_threads=1", "--set", "scheduler.inline_max_us=0",
+                                                      "--set", "scheduler.inline_alone_max_us=100000"])
+    with server.client() as client:
+        for _ in range(5):
+            assert ask_row(client).status == 200
+        assert waited_s(client) == 0  # never in a queue
+        with server.client() as other:
+            assert other.get("/health").status == 200
+            assert ask_row(client).status == 200
+            assert waited_s(client) > 0
+
+
 def test_batching_can_be_switched_off(start_server, folder):
     server = start_server(folder / "wide.onnx", args=ON_WORKERS + ["--set", "scheduler.batching=false"])
     with server.client() as client:
