@@ -296,7 +296,7 @@ def test_long_runs_do_not_hold_up_short_ones(start_server, folder):
         run = pool.submit(ask_long, blocker)
         until(lambda: scheduling(client, "wide")["running"] > 0, "the long run has begun")
         assert ask_row(client).status == 200
-        assert not run.done() and scheduling(client, "wide")["running"] == 1
+        assert not run.done() and scheduling(client, "wide")["running"] >= 1
         assert run.result().status == 200
 
 
