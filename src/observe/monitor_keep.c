@@ -101,7 +101,7 @@ static struct changes take_changes(struct sw_monitor *monitor) {
     for (size_t i = 0; i < monitor->alerts.count; i++) {
         c.count += monitor->alerts.list[i]->unsaved;
     }
-    c.copies = c.count ? sw_xcalloc(c.count, sizeof *c.copies) : NULL;
+    c.copies = sw_xcalloc(c.count + 1, sizeof *c.copies);
     c.count = 0;
     for (size_t i = 0; i < monitor->alerts.count; i++) {
         struct sw_alert *alert = monitor->alerts.list[i];

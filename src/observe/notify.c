@@ -123,6 +123,7 @@ void sw_notify_push(struct sw_notify *notify, const struct sw_alert *alert, char
     if (!waits(notify, alert)) {
         if (notify->counts.waiting == SW_NOTIFY_QUEUE_MAX) {
             struct notification **oldest = notify->sending ? &notify->first->next : &notify->first;
+            SW_ASSERT(*oldest); /* so many wait */
             snprintf(ret_dropped, SW_ALERT_ID_MAX, "%s", (*oldest)->alert->id);
             notify->counts.dropped++;
             take_out(notify, oldest);
