@@ -66,6 +66,12 @@ def seeds():
         ("GET", "/v2/models/mlp_45/stats", {"Accept-Encoding": "gzip"}, b""),
         ("GET", "/models/versions?model=mlp_45", {}, b""),
         ("GET", "/metrics", {}, b""),
+        ("POST", "/monitoring/v1/metrics/log", js, json.dumps({"metrics": [
+            {"name": "orders", "value": 3, "labels": {"shop": "a"}}]}).encode()),
+        ("GET", "/monitoring/v1/metrics/stats?metric=latency_ms&model=mlp_45&window=6h&granularity=1m&label=version:1", {}, b""),
+        ("GET", "/monitoring/v1/alerts/recent?limit=10&severity=critical&state=firing&since=2026-01-01T00:00:00Z", {}, b""),
+        ("POST", "/monitoring/v1/alerts/acknowledge", js,
+         json.dumps({"alert_id": "0" * 32, "acknowledged_by": "a", "note": "b"}).encode()),
     ]
     for image in images:
         found.append(("POST", "/v1/models/digits:predict", {"Content-Type": "image/png"}, image))
