@@ -17,6 +17,8 @@ from helpers.client import tensor
 from helpers.onnx_graph import Graph, activation_scale, conv, initializers
 from helpers.server import Server
 
+pytestmark = pytest.mark.slow  # 150 models are made and served
+
 CASES = {}
 SAMPLES = 6
 
