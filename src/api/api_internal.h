@@ -93,7 +93,8 @@ void sw_api_model_count(struct sw_api *api, struct sw_api_model *m, const struct
 void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const struct sw_http_exchange *x,
                              uint64_t duration_ns);
 /* What the model said, for the monitor: verdicts and predictions among the outputs of one run of `rows` rows. */
-void sw_api_model_observe(struct sw_api_model *m, const struct sw_tensor *outputs, size_t count, uint64_t rows);
+void sw_api_model_observe(struct sw_api_model *m, const struct sw_model *model, const struct sw_inference *run,
+                          uint64_t rows);
 /* Appends the model_stats object of the statistics extension. */
 void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out);
 

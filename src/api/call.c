@@ -81,7 +81,7 @@ static void count(struct sw_api_call *call, sw_status status) {
     }
     sw_api_model_count(call->api, call->stats, &sample);
     for (size_t i = 0; status == SW_OK && i < call->run_count; i++) {
-        sw_api_model_observe(call->stats, call->runs[i].outputs, call->runs[i].output_count, sample.batch_size);
+        sw_api_model_observe(call->stats, call->model, &call->runs[i], sample.batch_size);
     }
 }
 

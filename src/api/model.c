@@ -207,21 +207,62 @@ static bool is_prediction(const struct sw_tensor *t, uint64_t rows) {
     return (t->dtype == SW_DTYPE_FP32 || t->dtype == SW_DTYPE_FP64) && t->count == rows;
 }
 
-void sw_api_model_observe(struct sw_api_model *m, const struct sw_tensor *outputs, size_t count, uint64_t rows) {
-    bool has_verdict = false, has_prediction = false;
-    for (size_t i = 0; i < count && m->recorder; i++) {
-        const struct sw_tensor *t = &outputs[i];
-        if (t->dtype == SW_DTYPE_BOOL && !has_verdict) {
-            sw_recorder_verdicts(m->recorder, t->data, t->count);
-            has_verdict = true;
-        } else if (is_prediction(t, rows) && !has_prediction) {
-            has_prediction = true;
-            if (t->dtype == SW_DTYPE_FP32) {
-                sw_recorder_predictions_f32(m->recorder, t->data, t->count);
-            } else {
-                sw_recorder_predictions_f64(m->recorder, t->data, t->count);
-            }
+/* Does it come from the graph, and not from an output step? */
+static bool is_of_graph(const struct sw_model *model, struct sw_str name) {
+    return sw_specs_find(model->session->engine->ops->outputs(model->session), name) != NULL;
+}
+
+static bool has_calibration(const struct sw_model *model) {
+    for (size_t i = 0; i < model->output_step_count; i++) {
+        if (strcmp(model->output_steps[i]->ops->name, "calibrate") == 0) {
+            return true;
         }
+    }
+    return false;
+}
+
+/* A calibrated probability is the prediction rather than the score that it was made of; what other steps make, such as the
+ * score of the best label, is none. Steps append their outputs in order, and calibrate is before those. */
+static const struct sw_tensor *find_prediction(const struct sw_model *model, const struct sw_inference *run,
+                                               uint64_t rows) {
+    const struct sw_tensor *first = NULL;
+    bool is_calibrated = has_calibration(model);
+    for (size_t i = 0; i < run->output_count; i++) {
+        const struct sw_tensor *t = &run->outputs[i];
+        if (!is_prediction(t, rows)) {
+            continue;
+        }
+        bool is_made = model->output_step_count > 0 && !is_of_graph(model, t->name);
+        if (is_made && is_calibrated) {
+            return t;
+        }
+        first = first || is_made ? first : t;
+    }
+    return first;
+}
+
+static const struct sw_tensor *find_verdict(const struct sw_inference *run) {
+    for (size_t i = 0; i < run->output_count; i++) {
+        if (run->outputs[i].dtype == SW_DTYPE_BOOL) {
+            return &run->outputs[i];
+        }
+    }
+    return NULL;
+}
+
+void sw_api_model_observe(struct sw_api_model *m, const struct sw_model *model, const struct sw_inference *run,
+                          uint64_t rows) {
+    if (!m->recorder) {
+        return;
+    }
+    const struct sw_tensor *verdict = find_verdict(run), *prediction = find_prediction(model, run, rows);
+    if (verdict) {
+        sw_recorder_verdicts(m->recorder, verdict->data, verdict->count);
+    }
+    if (prediction && prediction->dtype == SW_DTYPE_FP32) {
+        sw_recorder_predictions_f32(m->recorder, prediction->data, prediction->count);
+    } else if (prediction) {
+        sw_recorder_predictions_f64(m->recorder, prediction->data, prediction->count);
     }
 }
 

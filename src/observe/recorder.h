@@ -6,7 +6,7 @@
  *
  *   latency_ms   time of one inference; beside it the failures, by whose fault they were
  *   verdict      1 or 0 for each element of the model's first BOOL output: its mean is the rate of positives
- *   prediction   each element of the model's first floating-point output that has one number a row
+ *   prediction   each element of a floating-point output of the model that has one number a row (sw_api_model_observe chooses)
  *
  * Smallest and largest values are taken, not subtracted: one that comes while they are collected may be found in the next
  * collection instead of this. */

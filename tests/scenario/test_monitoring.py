@@ -307,7 +307,8 @@ def test_rules_of_the_documentation(start_server, tmp_path):
     server = start_server(args=["--set", f"monitoring.rules={tmp_path / 'rules.yaml'}"])
     with server.client() as client:
         shown = {rule["name"]: rule for rule in client.get(f"{API}/alerts/rules").json()["rules"]}
-    assert set(shown) == {"HighLatency", "VeryHighLatency", "HighErrorRate", "VeryHighErrorRate", "HighMemory", "HighCpu",
-                          "QueueTooOld"}
+    assert set(shown) == {"HighLatency", "VeryHighLatency", "HighErrorRate", "VeryHighErrorRate", "HighMemory",
+                          "FlatPredictions", "QueueTooOld"}
+    assert shown["FlatPredictions"]["model"] == "churn"
     assert shown["HighLatency"]["condition"] == {"above": 300, "for": "5m"}
     assert shown["QueueTooOld"]["window"] == "5m" and shown["QueueTooOld"]["keep_firing_for"] == "120s"

@@ -70,10 +70,10 @@ CASES = {
                                         {"series": f"slipway_memory_limit_bytes{{{INSTANCE}}}", "values": "100x40"}], "is 85, above 80"),
     "memory below": ("HighMemory", None, [{"series": f"process_resident_memory_bytes{{{INSTANCE}}}", "values": "79x40"},
                                           {"series": f"slipway_memory_limit_bytes{{{INSTANCE}}}", "values": "100x40"}], None),
-    "flat": ("FlatPredictions", 10, [{"series": f'slipway_prediction_stddev{{{INSTANCE},model="m"}}', "values": "0.04x40"}],
-             "prediction_std of model m on here is 0.04"),
-    "not flat": ("FlatPredictions", None, [{"series": f'slipway_prediction_stddev{{{INSTANCE},model="m"}}', "values": "0.06x40"}], None),
-    "interrupted": ("FlatPredictions", 20, [{"series": f'slipway_prediction_stddev{{{INSTANCE},model="m"}}',
+    "flat": ("FlatPredictions", 10, [{"series": f'slipway_prediction_stddev{{{INSTANCE},model="flash"}}', "values": "0.04x40"}],
+             "prediction_std of model flash on here is 0.04"),
+    "not flat": ("FlatPredictions", None, [{"series": f'slipway_prediction_stddev{{{INSTANCE},model="flash"}}', "values": "0.06x40"}], None),
+    "interrupted": ("FlatPredictions", 20, [{"series": f'slipway_prediction_stddev{{{INSTANCE},model="flash"}}',
                                              "values": "0.04x8 0.2 0.04x30"}], "is 0.04"),
 }
 

@@ -8,7 +8,7 @@ import re
 import sys
 import tomllib
 
-KEYS = {"name", "metric", "above", "below", "for", "min_samples", "severity", "summary", "why", "expr"}
+KEYS = {"name", "metric", "above", "below", "for", "min_samples", "model", "severity", "summary", "why", "expr"}
 WANTED = {"name", "metric", "for", "severity", "summary", "why", "expr"}
 SEVERITIES = ("info", "warning", "critical")
 PREFIX = "Slipway"
@@ -53,7 +53,7 @@ def quoted(text):
 def rule_lines(row):
     lines = [f"  - name: {row['name']}", f"    metric: {row['metric']}", f"    {side(row)}: {threshold(row)}",
              f"    for: {row['for']}", f"    severity: {row['severity']}", f"    summary: {quoted(row['summary'])}"]
-    return lines + ([f"    min_samples: {row['min_samples']}"] if "min_samples" in row else [])
+    return lines + [f"    {key}: {row[key]}" for key in ("min_samples", "model") if key in row]
 
 
 def source(rows):
@@ -87,6 +87,7 @@ def doc(rows):
              f"`{PREFIX}` in front.", "", "| alert | severity | condition | meaning |", "| --- | --- | --- | --- |"]
     for row in rows:
         samples = f", with at least {row['min_samples']} requests" if "min_samples" in row else ""
+        samples += f", model `{row['model']}`" if "model" in row else ""
         lines.append(f"| `{row['name']}` | {row['severity']} | `{row['metric']}` {side(row)} {threshold(row):g} for "
                      f"{row['for']}{samples} | {row['summary']} {row['why']} |")
     return "\n".join(lines) + "\n"

@@ -22,6 +22,8 @@
     "  - {name: Big, metric: prediction_mean, above: 1000, severity: critical}\n" \
     "  - {name: Orders, metric: orders, statistic: sum, above: 10, for: 1h}\n"
 
+#define MODEL_PAIR MODEL(TENSOR("x", "FP32", "[\"N\", 2]"), TENSOR("y", "FP32", "[\"N\", 2]"), "\"op\": \"identity\"")
+
 static int teardown(void **state) {
     harness_stop();
     return 0;
@@ -107,6 +109,31 @@ static void inferences_become_statistics(void **state) {
     total = json_object_get(doc, "total");
     assert_true(number(total, "count") == 2 && number(total, "mean") == 0.5);
     assert_int_equal(json_array_size(json_object_get(doc, "points")), 24);
+    json_decref(doc);
+}
+
+/* The calibrated probability, not the score it was made of; and of a classifier nothing, whose best score is no prediction. */
+static void which_output_is_the_prediction(void **state) {
+    static const char calibrated[] =
+        "model: model.fake.json\noutput:\n  calibrate: { file: calibration.json, tensor: y, name: p }\n  threshold: { value: "
+        "0.5, tensor: p }\n";
+    static const char labelled[] = "model: model.fake.json\noutput:\n  labels: [a, b]\n";
+    struct sw_error err;
+    harness_bundle("calibrated", calibrated, MODEL_SUM, false);
+    harness_write("calibrated/calibration.json", "{\"method\":\"isotonic\",\"x\":[0,100],\"y\":[0,1]}");
+    assert_int_equal(sw_repository_load_wait(harness_repository, SW_STR("calibrated"), &err), SW_OK);
+    harness_bundle("labelled", labelled, MODEL_PAIR, true);
+    predict("/v1/models/calibrated:predict", "{\"instances\":[[10,0,0,0],[90,0,0,0]]}", 200);
+    predict("/v1/models/labelled:predict", "{\"instances\":[[0.25,0.75]]}", 200);
+    json_t *doc = get(STATS "?metric=prediction&model=calibrated"), *total = json_object_get(doc, "total");
+    assert_true(number(total, "count") == 2 && fabs(number(total, "mean") - 0.5) < 1e-6);
+    assert_true(fabs(number(total, "min") - 0.1) < 1e-6 && fabs(number(total, "std") - 0.4) < 1e-6);
+    json_decref(doc);
+    doc = get(STATS "?metric=verdict&model=calibrated");
+    assert_true(number(json_object_get(doc, "total"), "mean") == 0.5);
+    json_decref(doc);
+    doc = get(STATS "?metric=prediction&model=labelled");
+    assert_true(number(doc, "series") == 0);
     json_decref(doc);
 }
 
@@ -428,6 +455,7 @@ int main(void) {
 #define CASE(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(inferences_become_statistics, plain),
+        CASE(which_output_is_the_prediction, plain),
         CASE(windows_and_granularities, plain),
         CASE(clients_log, plain),
         CASE(bad_logs_are_refused_whole, plain),

@@ -50,6 +50,7 @@ static void default_rules(void **state) {
     assert_string_equal(r->metric, "memory_percent");
     r = find(&rules, "FlatPredictions");
     assert_true(r && !r->is_above && r->threshold == 0.05 && r->statistic == SW_STATISTIC_STD && r->per_model);
+    assert_string_equal(r->model, "flash"); /* a detector of rare things predicts nearly the same, and is well */
     sw_rules_deinit(&rules);
 }
 
