@@ -94,12 +94,12 @@ fuzz-requests: setup-build-test ## send REQUESTS (1000000) fuzzed requests to a 
 check-asan: setup-build-test ## unit and scenario tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call meson_build,build-asan,$(SANITIZE)=address$(comma)undefined)
 	@$(ASAN) meson test -C build-asan --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 5
-	@$(ASAN) SLIPWAY_SANITIZER=address SLIPWAY_BIN=$(CURDIR)/build-asan/slipway $(PYTEST) -m "not slow" tests/scenario
+	@$(ASAN) TEST_SANITIZER=address SLIPWAY_BIN=$(CURDIR)/build-asan/slipway $(PYTEST) -m "not slow" tests/scenario
 
 check-tsan: setup-build-test ## unit and scenario tests under ThreadSanitizer
 	$(call meson_build,build-tsan,$(SANITIZE)=thread)
 	@$(TSAN) meson test -C build-tsan --suite unit --no-rebuild --print-errorlogs --timeout-multiplier 5
-	@$(TSAN) SLIPWAY_SANITIZER=thread SLIPWAY_BIN=$(CURDIR)/build-tsan/slipway $(PYTEST) -m "not slow" tests/scenario
+	@$(TSAN) TEST_SANITIZER=thread SLIPWAY_BIN=$(CURDIR)/build-tsan/slipway $(PYTEST) -m "not slow" tests/scenario
 
 check-fault: setup-build-test ## kill -9 at random moments (KILLS=12), database and object store that go away
 	$(AGAIN) build

@@ -29,7 +29,7 @@ Client          .get(path) .post(path, json) .request(method, path, body=, heade
         assert answer.status == 200 and answer.json()["outputs"][0]["data"] == [3]
 
 No test sleeps: wait for a log line, an answer or an exit, each with a limit. Mark a test of more than a few seconds
-with @pytest.mark.slow. $SLIPWAY_SANITIZER names the sanitizer the binary was built with, for the few tests that
+with @pytest.mark.slow. $TEST_SANITIZER names the sanitizer the binary was built with, for the few tests that
 measure memory or time.
 """
 import os

@@ -9,7 +9,7 @@ import pytest
 from helpers.client import tensor
 
 
-@pytest.mark.skipif(bool(os.environ.get("SLIPWAY_SANITIZER")), reason="sanitizers keep freed memory")
+@pytest.mark.skipif(bool(os.environ.get("TEST_SANITIZER")), reason="sanitizers keep freed memory")
 def test_idle_server_gives_memory_back(start_server, test_models):
     server = start_server(test_models / "cnn_224.onnx")
     body = json.dumps({"inputs": [tensor("image", [1, 3, 224, 224], "FP32", [0.123456] * 150528)]}).encode()

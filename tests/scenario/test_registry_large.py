@@ -128,7 +128,7 @@ def room(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(os.environ.get("SLIPWAY_SANITIZER")), reason="sanitizers take memory of their own")
+@pytest.mark.skipif(bool(os.environ.get("TEST_SANITIZER")), reason="sanitizers take memory of their own")
 @pytest.mark.parametrize("make, packed", [(weights_inside, False), (weights_beside, False), (weights_beside, True)],
                          ids=["inside", "beside", "archive"])
 def test_two_gigabytes_through_two_hundred_megabytes(binary, start_server, room, make, packed):
