@@ -14,11 +14,16 @@ static const struct {
     [SW_API_BULK] = {2, SW_API_STREAMS_MAX},
     [SW_API_FILES] = {2, SW_API_STREAMS_MAX},
     [SW_API_PIECES] = {2, SW_API_STREAMS_MAX},
+    [SW_API_CACHE] = {1, 16},
     [SW_API_MONITOR] = {2, 64},
 };
 
 static bool has_lane(const struct sw_api *api, size_t lane) {
-    return lane == SW_API_MONITOR ? api->options.monitor != NULL : api->options.registry != NULL;
+    switch (lane) {
+    case SW_API_CACHE: return api->options.cache != NULL;
+    case SW_API_MONITOR: return api->options.monitor != NULL;
+    default: return api->options.registry != NULL;
+    }
 }
 
 static sw_status create_lanes(struct sw_api *api, struct sw_error *err) {
@@ -118,6 +123,7 @@ void sw_api_on_ready(void *arg, struct sw_model *model) {
         sw_map_put(&api->models, sw_buf_str(&key), m);
     }
     sw_api_schedule_model(api, m, model);
+    sw_api_cache_model(api, m, model);
     pthread_mutex_unlock(&api->models_lock);
     sw_buf_deinit(&key);
     model->attachment = m;

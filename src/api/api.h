@@ -11,6 +11,7 @@
 #include "registry/registry.h"
 #include "rollout/repository.h"
 #include "rollout/serving.h"
+#include "sched/cache/cache.h"
 #include "sched/executor.h"
 #include "sched/scheduler.h"
 
@@ -32,6 +33,7 @@ struct sw_api_options {
     struct sw_metrics *metrics;
     struct sw_scheduler *scheduler; /* with on_run = sw_api_on_run; borrowed until sw_api_destroy */
     struct sw_api_scheduling scheduling;
+    struct sw_cache *cache; /* results of models that ask for it; borrowed until sw_api_destroy; NULL: none are kept */
     struct sw_clock *clock;
     const char *engine_version; /* of ONNX Runtime, for /version */
     enum { SW_ACCESS_LOG_OFF, SW_ACCESS_LOG_ERRORS, SW_ACCESS_LOG_ALL } access_log;

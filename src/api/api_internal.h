@@ -31,6 +31,7 @@ enum sw_api_lane {
     SW_API_BULK,    /* as long as files are large: unpack, commit to the artifact store, gc, audit verify */
     SW_API_FILES,   /* downloads: verifying a file before it is sent reads it */
     SW_API_PIECES,  /* one piece of a streamed body; at most one job for each of SW_API_STREAMS_MAX streams */
+    SW_API_CACHE,   /* purging the result cache; there without a registry too */
     SW_API_MONITOR, /* what the monitor is asked and told; there without a registry too */
     SW_API_LANES
 };
@@ -40,7 +41,7 @@ struct sw_api {
     struct sw_api_options options;
     struct sw_repository *repository;
     struct sw_serving *serving;              /* NULL: models come from files only */
-    struct sw_executor *lanes[SW_API_LANES]; /* NULL: without a registry; SW_API_MONITOR: without a monitor */
+    struct sw_executor *lanes[SW_API_LANES]; /* NULL: without what it works on */
     atomic_uint streams;                     /* bodies being streamed */
     _Atomic(struct sw_http_server *) server; /* NULL before start and after destroy */
     atomic_int access_log;
@@ -70,8 +71,10 @@ struct sw_api_model {
     _Atomic(struct sw_series *) failures[SW_STATUS_COUNT];
     _Atomic(struct sw_api_routes_row *) *rows; /* by route index; the last: no route */
     struct sw_api_shard *shards;
-    struct sw_flow *flow;         /* NULL for none */
-    struct sw_series *batch_rows; /* NULL for none */
+    struct sw_flow *flow;                                   /* NULL for none */
+    struct sw_series *batch_rows;                           /* NULL for none */
+    struct sw_cache_model *cache;                           /* NULL: its results are not kept */
+    struct sw_series *cache_requests[SW_API_CACHE_RESULTS]; /* with cache; but for OFF */
 };
 
 enum sw_api_phase { SW_API_QUEUE, SW_API_PRE, SW_API_RUN, SW_API_POST };
@@ -84,6 +87,7 @@ struct sw_api_sample {
     uint64_t now_ns;     /* when it ended, on the API's clock */
     uint64_t total_ns;
     uint64_t phase_ns[4];
+    enum sw_api_cache_result cache;
     bool client_gone; /* it failed because nobody waits for it any more */
 };
 
@@ -95,6 +99,8 @@ void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const s
 /* What the model said, for the monitor: verdicts and predictions among the outputs of one run of `rows` rows. */
 void sw_api_model_observe(struct sw_api_model *m, const struct sw_model *model, const struct sw_inference *run,
                           uint64_t rows);
+/* Requests that the result cache had, and had not. */
+void sw_api_model_cache_totals(const struct sw_api_model *m, uint64_t *ret_hits, uint64_t *ret_misses);
 /* Appends the model_stats object of the statistics extension. */
 void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_model *m, struct sw_buf *out);
 
@@ -102,6 +108,30 @@ void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_mode
 
 /* From the headers and the bundle. SW_E_INVALID_ARGUMENT naming the header. */
 SW_MUST_CHECK sw_status sw_api_read_terms(struct sw_api_call *call, struct sw_error *err);
+
+/* ---- call.c, for cached.c */
+
+/* The outputs are there: encodes and counts; false: that failed, and so it is answered. The answer is not sent yet. */
+bool sw_api_call_answer(struct sw_api_call *call);
+void sw_api_call_fail(struct sw_api_call *call, const struct sw_error *err);
+/* To the scheduler, from any thread; SW_HTTP_DONE: refused, and answered so, not sent yet. */
+enum sw_http_result sw_api_call_go_on(struct sw_api_call *call);
+
+/* ---- cached.c: the result cache on the way of an inference; see there */
+
+enum sw_api_found { SW_API_MISS, SW_API_HIT, SW_API_WAITS };
+enum sw_api_found sw_api_cached_look(struct sw_api_call *call);
+bool sw_api_cached_has(const struct sw_api_call *call, size_t run); /* are this run's outputs from the cache? */
+size_t sw_api_cached_count(const struct sw_api_call *call);         /* how many runs' are */
+void sw_api_cached_keep(struct sw_api_call *call);                  /* the model ran, the answer is encoded */
+void sw_api_cached_fail(struct sw_api_call *call, const struct sw_error *err); /* it is to be answered with an error */
+void sw_api_cached_end(struct sw_api_call *call); /* the last before the answer is sent, whatever it is */
+/* Sets up what the bundle asks for, before the model is published. */
+void sw_api_cache_model(struct sw_api *api, struct sw_api_model *m, struct sw_model *model);
+
+/* ---- cache.c */
+
+void sw_api_set_cache_gauges(struct sw_api *api, struct sw_metrics *metrics);
 
 /* ---- scheduling.c: how a model's requests are run, and how that is shown */
 

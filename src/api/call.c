@@ -3,7 +3,8 @@
  *   sw_api_call_run (I/O thread)
  *     |-- the queue is full, or the deadline cannot be kept: refused unread
  *     |-- long JSON: a task of the scheduler parses it
- *     `-- else parsed here -- go_on --+-- quick for that many rows: run and answered here
+ *     `-- else parsed here -- go_on --+-- in the result cache (cached.c): answered here, or waits for whom it is like
+ *                                     |-- quick for that many rows: run and answered here
  *                                     |-- an input step, or several runs: a task of the scheduler
  *                                     `-- else a run of the scheduler, perhaps in a batch
  *
@@ -68,7 +69,8 @@ static void count(struct sw_api_call *call, sw_status status) {
                                    .total_ns = now - call->start_ns,
                                    .client_gone = call->work.drop == SW_DROP_GONE};
     if (status == SW_OK) {
-        sample.executions = call->batched ? 0 : call->run_count; /* the scheduler has counted its own */
+        sample.cache = call->cache_result;
+        sample.executions = call->batched ? 0 : call->run_count - sw_api_cached_count(call); /* or the scheduler has */
         sample.batch_size = batch_size(call);
         sample.phase_ns[SW_API_QUEUE] = call->queue_ns;
         sample.phase_ns[SW_API_PRE] = call->parse_ns;
@@ -86,6 +88,7 @@ static void count(struct sw_api_call *call, sw_status status) {
 }
 
 static void answer_failure(struct sw_api_call *call, const struct sw_error *err) {
+    sw_api_cached_fail(call, err);
     count(call, err->code);
     if (call->codec->fail) {
         call->codec->fail(call, err);
@@ -94,31 +97,67 @@ static void answer_failure(struct sw_api_call *call, const struct sw_error *err)
     }
 }
 
+void sw_api_call_fail(struct sw_api_call *call, const struct sw_error *err) {
+    answer_failure(call, err);
+}
+
 static sw_status run_all(struct sw_api_call *call, struct sw_error *err) {
     for (size_t i = 0; i < call->run_count; i++) {
-        SW_TRY(sw_model_infer(call->model, &call->runs[i], &call->x->arena, call->api->options.clock, err));
+        if (!sw_api_cached_has(call, i)) {
+            SW_TRY(sw_model_infer(call->model, &call->runs[i], &call->x->arena, call->api->options.clock, err));
+        }
     }
     return SW_OK;
 }
 
-static void run_and_answer(struct sw_api_call *call) {
+/* The outputs are there. */
+bool sw_api_call_answer(struct sw_api_call *call) {
+    static const char *const said[SW_API_CACHE_RESULTS] = {[SW_API_CACHE_MISS] = "miss",
+                                                           [SW_API_CACHE_HIT] = "hit",
+                                                           [SW_API_CACHE_SHARED] = "hit",
+                                                           [SW_API_CACHE_BYPASS] = "bypass"};
     struct sw_error err;
-    if (run_all(call, &err) || call->codec->encode(call, &err)) {
+    if (call->codec->encode(call, &err)) {
         answer_failure(call, &err);
-        return;
+        return false;
+    }
+    if (said[call->cache_result]) {
+        sw_http_add_header(call->x, "X-Cache", said[call->cache_result]);
     }
     count(call, SW_OK);
+    return true;
+}
+
+/* The model has run. */
+static void answer_and_keep(struct sw_api_call *call) {
+    if (sw_api_call_answer(call)) {
+        sw_api_cached_keep(call);
+    }
+}
+
+static void run_and_answer(struct sw_api_call *call) {
+    struct sw_error err;
+    if (run_all(call, &err)) {
+        answer_failure(call, &err);
+    } else {
+        answer_and_keep(call);
+    }
 }
 
 /* The scheduler has run the model. */
 static void finish_and_answer(struct sw_api_call *call) {
     struct sw_error err;
-    if (sw_model_finish(call->model, &call->runs[0], &call->x->arena, call->api->options.clock, &err) ||
-        call->codec->encode(call, &err)) {
+    if (sw_model_finish(call->model, &call->runs[0], &call->x->arena, call->api->options.clock, &err)) {
         answer_failure(call, &err);
-        return;
+    } else {
+        answer_and_keep(call);
     }
-    count(call, SW_OK);
+}
+
+/* Answered on another thread than the one that sends it: the call is gone from here on. */
+static void send(struct sw_api_call *call) {
+    sw_api_cached_end(call);
+    sw_http_finish(call->x);
 }
 
 static void answer_refusal(struct sw_api_call *call, const struct sw_refusal *refusal, const struct sw_error *err) {
@@ -196,7 +235,7 @@ static void on_done(struct sw_work *work, sw_status status, const struct sw_erro
         call->batched = true;
         finish_and_answer(call);
     }
-    sw_http_finish(call->x); /* the call is gone from here on */
+    send(call);
 }
 
 /* SW_HTTP_DONE: refused, and answered so. */
@@ -281,7 +320,14 @@ static enum sw_http_result go_on_here(struct sw_api_call *call) {
 
 /* The request is parsed. SW_HTTP_DONE: answered. */
 static enum sw_http_result go_on(struct sw_api_call *call, enum place place) {
-    /* A result cache answers here what it knows: before admission, so that a full queue keeps no hit out. */
+    if (!call->looked_up) {
+        call->looked_up = true;
+        switch (sw_api_cached_look(call)) {
+        case SW_API_HIT: sw_api_call_answer(call); return SW_HTTP_DONE;
+        case SW_API_WAITS: return SW_HTTP_ASYNC; /* the call may be gone */
+        case SW_API_MISS: break;
+        }
+    }
     if (call->deadline_ns && call->deadline_ns <= sw_now_ns(call->api->options.clock)) {
         struct sw_error err;
         sw_fail(&err, SW_E_DEADLINE_EXCEEDED, "the deadline passed before the model could run");
@@ -300,6 +346,10 @@ static enum sw_http_result go_on(struct sw_api_call *call, enum place place) {
     return has_step || call->run_count > 1 ? submit_task(call, expected_run_ns(call)) : submit_run(call);
 }
 
+enum sw_http_result sw_api_call_go_on(struct sw_api_call *call) {
+    return go_on(call, ELSEWHERE);
+}
+
 static void on_task(struct sw_work *work) { /* a worker */
     struct sw_api_call *call = call_of(work);
     work->returning = true; /* when it goes back to the scheduler */
@@ -308,7 +358,7 @@ static void on_task(struct sw_work *work) { /* a worker */
     if (parsed == PARSE_HELD || (parsed == PARSED && go_on(call, ON_WORKER) == SW_HTTP_ASYNC)) {
         return;
     }
-    sw_http_finish(call->x); /* the call is gone from here on */
+    send(call);
 }
 
 void sw_api_call_hold(struct sw_api_call *call) {
@@ -329,7 +379,7 @@ void sw_api_call_release(struct sw_api_call *call, const struct sw_error *err) {
         return;
     }
     if (complete(call) == PARSE_FAILED || go_on(call, ELSEWHERE) == SW_HTTP_DONE) {
-        sw_http_finish(call->x);
+        send(call);
     }
 }
 
@@ -362,12 +412,11 @@ sw_status sw_api_call_create(struct sw_http_exchange *x, const struct sw_api_cod
     return SW_OK;
 }
 
-/* What would be refused anyway is not parsed first. (A model with a result cache is not to be asked here: its hits need
- * no run.) */
+/* What would be refused anyway is not parsed first, but where a result cache may have it: a hit needs no run. */
 static bool is_refused(struct sw_api_call *call) {
     struct sw_refusal refusal;
     struct sw_error err;
-    if (call->model->plan.mode == SW_RUN_INLINE ||
+    if (call->model->plan.mode == SW_RUN_INLINE || call->model->cache.enable ||
         !sw_flow_admit(call->stats->flow, call->deadline_ns, &refusal, &err)) {
         return false;
     }
@@ -388,7 +437,11 @@ enum sw_http_result sw_api_call_run(struct sw_api_call *call) {
     case PARSE_HELD: return SW_HTTP_ASYNC;
     case PARSED: break;
     }
-    return go_on(call, ON_IO);
+    enum sw_http_result result = go_on(call, ON_IO);
+    if (result == SW_HTTP_DONE) {
+        sw_api_cached_end(call);
+    }
+    return result;
 }
 
 enum sw_http_result sw_api_call_start(struct sw_http_exchange *x, const struct sw_api_codec *codec) {

@@ -28,8 +28,19 @@
 #include "sched/work.h"
 
 struct sw_api;
+struct sw_api_cached;
 struct sw_api_call;
 struct sw_api_model;
+
+/* What the result cache had for a call. */
+enum sw_api_cache_result {
+    SW_API_CACHE_OFF,    /* the model has none, or was not asked yet */
+    SW_API_CACHE_MISS,   /* the model ran */
+    SW_API_CACHE_HIT,    /* it did not */
+    SW_API_CACHE_SHARED, /* it ran once, for several that came at the same time: this is not the one it ran for */
+    SW_API_CACHE_BYPASS, /* the client wanted a run */
+    SW_API_CACHE_RESULTS
+};
 
 /* A protocol; a constant. Memory comes from x->arena. */
 struct sw_api_codec {
@@ -57,6 +68,10 @@ struct sw_api_call {
     uint64_t start_ns; /* on the API's clock */
     uint64_t parse_ns, queue_ns;
     struct sw_work work; /* call.c: what waits in the scheduler */
+
+    bool looked_up;               /* the result cache was asked */
+    struct sw_api_cached *cached; /* cached.c's; NULL: no cache for this call */
+    enum sw_api_cache_result cache_result;
 
     /* call.c: what has to be done before the runs: parse, and each sw_api_call_hold of it. */
     atomic_int holds;

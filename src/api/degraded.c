@@ -19,21 +19,31 @@ static void put_part(struct sw_buf *out, bool *first, const char *part, const ch
     sw_buf_append_c(out, '}');
 }
 
-void sw_api_put_degraded(struct sw_api *api, struct sw_buf *out) {
+static void put_registry_parts(struct sw_api *api, struct sw_buf *out, bool *none) {
     struct sw_error err;
-    bool none = true;
-    if (!api->options.registry) {
-        return;
-    }
     if (store_health(api, &err)) {
-        put_part(out, &none, "metadata store", err.message);
+        put_part(out, none, "metadata store", err.message);
     }
     if (artifacts_health(api, &err)) {
-        put_part(out, &none, "artifact store", err.message);
+        put_part(out, none, "artifact store", err.message);
     }
     /* When the store is away its reading failed for that reason, which needs no second entry. */
-    if (none && api->serving && sw_serving_health(api->serving, &err)) {
-        put_part(out, &none, "registry", err.message);
+    if (*none && api->serving && sw_serving_health(api->serving, &err)) {
+        put_part(out, none, "registry", err.message);
+    }
+}
+
+void sw_api_put_degraded(struct sw_api *api, struct sw_buf *out) {
+    bool none = true;
+    struct sw_cache_stats cache = {0};
+    if (api->options.registry) {
+        put_registry_parts(api, out, &none);
+    }
+    if (api->options.cache) {
+        sw_cache_look(api->options.cache, &cache);
+    }
+    if (cache.has_redis && cache.redis.breaker_open) {
+        put_part(out, &none, "result cache", cache.redis.reason);
     }
     if (!none) {
         sw_buf_append_c(out, ']');

@@ -23,8 +23,9 @@ struct batch {
 
 struct sw_api_shard {
     _Alignas(SW_CACHE_LINE) atomic_uint_fast64_t success, success_ns, fail, fail_ns;
-    atomic_uint_fast64_t queue_ns, input_ns, infer_ns, output_ns;
+    atomic_uint_fast64_t ran, queue_ns, input_ns, infer_ns, output_ns; /* of successes that were not in the cache */
     atomic_uint_fast64_t rows, executions, last_ns;
+    atomic_uint_fast64_t hits, hit_ns, misses, miss_ns; /* of the result cache; times of whole requests */
     struct batch batches[BATCH_SIZES];
 };
 
@@ -155,24 +156,44 @@ void sw_api_on_run(void *model_stats, const struct sw_batch_report *report) {
     }
 }
 
-static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_api_shard *shard,
-                          const struct sw_api_sample *s) {
-    add(&shard->success, 1);
-    add(&shard->success_ns, s->total_ns);
+/* What came from the cache had no phases. false: it did not. */
+static bool count_cached(struct sw_api_model *m, struct sw_api_shard *shard, const struct sw_api_sample *s) {
+    bool hit = s->cache == SW_API_CACHE_HIT || s->cache == SW_API_CACHE_SHARED;
+    if (s->cache != SW_API_CACHE_OFF) {
+        sw_series_add(m->cache_requests[s->cache], 1);
+    }
+    if (hit || s->cache == SW_API_CACHE_MISS) {
+        add(hit ? &shard->hits : &shard->misses, 1);
+        add(hit ? &shard->hit_ns : &shard->miss_ns, s->total_ns);
+    }
+    return hit;
+}
+
+static void count_phases(struct sw_api_model *m, struct sw_api_shard *shard, const struct sw_api_sample *s) {
+    add(&shard->ran, 1);
     add(&shard->queue_ns, s->phase_ns[SW_API_QUEUE]);
     add(&shard->input_ns, s->phase_ns[SW_API_PRE]);
     add(&shard->infer_ns, s->phase_ns[SW_API_RUN]);
     add(&shard->output_ns, s->phase_ns[SW_API_POST]);
-    atomic_store_explicit(&shard->last_ns, s->now_ns, memory_order_relaxed);
     if (s->executions) {
         count_runs(m, shard, s->executions, s->batch_size, s->phase_ns);
     }
     for (size_t i = 0; i < SW_COUNTOF(s->phase_ns); i++) {
         sw_series_observe_ns(m->phases[i], s->phase_ns[i]);
     }
+}
+
+static void count_success(struct sw_api *api, struct sw_api_model *m, struct sw_api_shard *shard,
+                          const struct sw_api_sample *s) {
+    add(&shard->success, 1);
+    add(&shard->success_ns, s->total_ns);
+    atomic_store_explicit(&shard->last_ns, s->now_ns, memory_order_relaxed);
     sw_series_observe_ns(m->latency, s->total_ns);
     if (m->recorder) {
         sw_recorder_success(m->recorder, s->total_ns);
+    }
+    if (!count_cached(m, shard, s)) {
+        count_phases(m, shard, s);
     }
 }
 
@@ -325,7 +346,9 @@ void sw_api_model_count_http(struct sw_api *api, struct sw_api_model *m, const s
 /* ---- the statistics extension */
 
 struct totals {
-    uint64_t success, success_ns, fail, fail_ns, queue_ns, input_ns, infer_ns, output_ns, rows, executions, last_ns;
+    uint64_t success, success_ns, fail, fail_ns, ran, queue_ns, input_ns, infer_ns, output_ns, rows, executions,
+        last_ns;
+    uint64_t hits, hit_ns, misses, miss_ns;
     struct {
         uint64_t size, count, input_ns, infer_ns, output_ns;
     } batches[SHARDS * BATCH_SIZES];
@@ -355,16 +378,29 @@ static void add_shard(struct totals *t, const struct sw_api_shard *shard) {
     t->success_ns += get(&shard->success_ns);
     t->fail += get(&shard->fail);
     t->fail_ns += get(&shard->fail_ns);
+    t->ran += get(&shard->ran);
     t->queue_ns += get(&shard->queue_ns);
     t->input_ns += get(&shard->input_ns);
     t->infer_ns += get(&shard->infer_ns);
     t->output_ns += get(&shard->output_ns);
     t->rows += get(&shard->rows);
+    t->hits += get(&shard->hits);
+    t->hit_ns += get(&shard->hit_ns);
+    t->misses += get(&shard->misses);
+    t->miss_ns += get(&shard->miss_ns);
     t->executions += get(&shard->executions);
     uint64_t last = get(&shard->last_ns);
     t->last_ns = last > t->last_ns ? last : t->last_ns;
     for (size_t i = 0; i < BATCH_SIZES; i++) {
         add_batch(t, &shard->batches[i]);
+    }
+}
+
+void sw_api_model_cache_totals(const struct sw_api_model *m, uint64_t *ret_hits, uint64_t *ret_misses) {
+    *ret_hits = *ret_misses = 0;
+    for (size_t i = 0; i < SHARDS; i++) {
+        *ret_hits += get(&m->shards[i].hits);
+        *ret_misses += get(&m->shards[i].misses);
     }
 }
 
@@ -409,15 +445,18 @@ void sw_api_model_write_stats(const struct sw_api *api, const struct sw_api_mode
     sw_buf_append_c(out, ',');
     put_duration(out, "fail", t.fail, t.fail_ns);
     sw_buf_append_c(out, ',');
-    put_duration(out, "queue", t.success, t.queue_ns);
+    put_duration(out, "queue", t.ran, t.queue_ns);
     sw_buf_append_c(out, ',');
-    put_duration(out, "compute_input", t.success, t.input_ns);
+    put_duration(out, "compute_input", t.ran, t.input_ns);
     sw_buf_append_c(out, ',');
-    put_duration(out, "compute_infer", t.success, t.infer_ns);
+    put_duration(out, "compute_infer", t.ran, t.infer_ns);
     sw_buf_append_c(out, ',');
-    put_duration(out, "compute_output", t.success, t.output_ns);
-    /* There is no result cache yet: nothing was ever looked up in it. */
-    SW_LIT(out, ",\"cache_hit\":{\"count\":0,\"ns\":0},\"cache_miss\":{\"count\":0,\"ns\":0}},");
+    put_duration(out, "compute_output", t.ran, t.output_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "cache_hit", t.hits, t.hit_ns);
+    sw_buf_append_c(out, ',');
+    put_duration(out, "cache_miss", t.misses, t.miss_ns);
+    SW_LIT(out, "},");
     put_batches(out, &t);
     sw_api_put_scheduling(out, m);
     sw_buf_append_c(out, '}');

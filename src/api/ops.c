@@ -194,6 +194,7 @@ void sw_api_scrape(void *arg, struct sw_metrics *metrics) {
     sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_EXECUTOR_WAITING, NULL),
                   (double)sw_scheduler_waiting(api->options.scheduler));
     sw_api_set_queue_gauges(api, metrics);
+    sw_api_set_cache_gauges(api, metrics);
     sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_LOG_DROPPED_TOTAL, NULL), (double)sw_log_dropped());
     const char *build[] = {SW_VERSION, api->options.engine_version ? api->options.engine_version : ""};
     sw_series_set(sw_metrics_series(metrics, SW_METRIC_SLIPWAY_BUILD_INFO, build), 1);

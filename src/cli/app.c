@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "cli/apps.h"
 #include "cli/backend.h"
+#include "cli/cache_config.h"
 #include "cli/engines.h"
 #include "cli/monitoring_config.h"
 #include "http/http.h"
@@ -25,6 +26,7 @@ struct sw_app {
     struct sw_cli_engines engines;
     struct sw_metrics *metrics;
     struct sw_scheduler *scheduler;
+    struct sw_cache *cache;      /* NULL: switched off */
     struct sw_executor *control; /* NULL without a registry */
     struct sw_backend backend;
     struct sw_monitor *monitor; /* NULL: switched off */
@@ -75,6 +77,7 @@ static sw_status create_api(struct sw_app *app, const struct sw_config *config, 
         .metrics = app->metrics,
         .scheduler = app->scheduler,
         .scheduling = scheduling(config),
+        .cache = app->cache,
         .clock = sw_clock_system(),
         .engine_version = sw_app_engine_version(app),
         .access_log = (int)sw_config_number(config, SW_KEY_LOG_ACCESS),
@@ -228,6 +231,7 @@ static sw_status create_parts(struct sw_app *app, const struct sw_config *config
     SW_TRY(sw_cli_engines_open(config, &app->engines, err));
     app->metrics = sw_metrics_create();
     SW_TRY(create_scheduler(app, config, err));
+    SW_TRY(sw_cache_from_config(config, &app->cache, err));
     SW_TRY(open_backend(app, config, err));
     SW_TRY(sw_monitoring_create(config, app->metrics, queue_depth, app, &app->monitor, err));
     if (app->monitor && app->backend.registry) {
@@ -319,6 +323,7 @@ void sw_app_destroy(struct sw_app *app) {
     if (app->api) {
         sw_api_destroy(app->api);
     }
+    sw_cache_destroy(app->cache);
     sw_scheduler_destroy(app->scheduler);
     sw_monitor_destroy(app->monitor);
     sw_backend_close(&app->backend);

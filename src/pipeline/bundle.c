@@ -7,10 +7,13 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/units.h"
 #include "base/yaml.h"
 #include "pipeline/params.h"
 #include "pipeline/step.h"
 
+#define CACHE_TTL_MIN_US UINT64_C(1000000)
+#define CACHE_TTL_MAX_US (UINT64_C(720) * 3600 * 1000000)
 enum { BUNDLE_BYTES_MAX = 1 << 20, NAME_MAX_LENGTH = 128, DESCRIPTION_MAX = 16384 };
 
 static const char *const model_endings[] = {".onnx", ".fake.json"};
@@ -115,6 +118,22 @@ static sw_status read_batching(const struct sw_params *top, struct sw_bundle *bu
     SW_TRY(sw_params_int(&p, "timeout_ms", 1, SW_TIMEOUT_MS_MAX, &bundle->batching.timeout_ms));
     SW_TRY(sw_params_int(&p, "max_queue", 1, 1000 * 1000, &bundle->batching.max_queue));
     return read_preferred(&p, bundle);
+}
+
+static sw_status read_cache(const struct sw_params *top, struct sw_bundle *bundle) {
+    static const char *const known[] = {"enable", "ttl", NULL};
+    struct sw_params p = {.path = "cache", .err = top->err};
+    const char *ttl = NULL;
+    uint64_t us = 0;
+    SW_TRY(sw_params_object(top, "cache", &p.object));
+    SW_TRY(sw_params_only(&p, known));
+    SW_TRY(sw_params_bool(&p, "enable", &bundle->cache.enable));
+    SW_TRY(sw_params_string(&p, "ttl", &ttl));
+    if (ttl && (!sw_parse_duration(sw_str_of(ttl), &us) || us < CACHE_TTL_MIN_US || us > CACHE_TTL_MAX_US)) {
+        return sw_params_fail(&p, "ttl", "\"%.40s\" is no duration from 1s to 720h, such as 10m", ttl);
+    }
+    bundle->cache.ttl_ms = us / 1000;
+    return SW_OK;
 }
 
 static sw_status read_instances(const struct sw_params *top, struct sw_bundle *bundle) {
@@ -248,8 +267,8 @@ static sw_status read_path(const struct sw_params *top, const char *key, const c
 }
 
 static sw_status read_all(const struct sw_params *top, struct sw_bundle *bundle) {
-    static const char *const known[] = {"name",   "model",  "description", "batching", "instances", "input",
-                                        "output", "golden", "gates",       "metadata", NULL};
+    static const char *const known[] = {"name",  "model",  "description", "batching", "cache",    "instances",
+                                        "input", "output", "golden",      "gates",    "metadata", NULL};
     const char *name = NULL, *description = NULL;
     SW_TRY(sw_params_only(top, known));
     SW_TRY(sw_params_string(top, "name", &name));
@@ -268,6 +287,7 @@ static sw_status read_all(const struct sw_params *top, struct sw_bundle *bundle)
     SW_TRY(read_path(top, "model", bundle->dir, &bundle->model_path));
     SW_TRY(read_path(top, "golden", bundle->dir, &bundle->golden_path));
     SW_TRY(read_batching(top, bundle));
+    SW_TRY(read_cache(top, bundle));
     SW_TRY(read_instances(top, bundle));
     SW_TRY(read_input(top, bundle));
     SW_TRY(read_output(top, bundle));

@@ -27,6 +27,10 @@ struct sw_bundle {
         int64_t timeout_ms; /* of requests that say none; 0: none */
         int64_t max_queue;  /* requests that may wait; 0: default */
     } batching;
+    struct {
+        bool enable;     /* keep results and answer equal requests with them */
+        uint64_t ttl_ms; /* how long; 0: until evicted */
+    } cache;
     unsigned threads;     /* instances.threads; 0: default */
     unsigned instances;   /* instances.count: runs at once; 0: default */
     double weight;        /* instances.weight; default 1 */

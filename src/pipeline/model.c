@@ -271,6 +271,17 @@ static sw_status load_stages(struct sw_model *model, const struct sw_model_optio
     return sw_golden_check(model, clock, &model->golden_count, err);
 }
 
+/* What results are kept under has to be what made them. */
+static sw_status load_identified(struct sw_model *model, const struct sw_model_options *options, struct sw_clock *clock,
+                                 struct sw_error *err) {
+    if (!model->bundle->cache.enable) {
+        return load_stages(model, options, clock, err);
+    }
+    SW_TRY(sw_identity_make(model->bundle, &model->identity, err));
+    SW_TRY(load_stages(model, options, clock, err));
+    return sw_identity_check(model->bundle, &model->identity, err);
+}
+
 sw_status sw_model_load(const char *path, const char *name, int64_t version, const struct sw_model_options *options,
                         struct sw_model **ret, struct sw_error *err) {
     struct sw_clock *clock = options->clock ? options->clock : sw_clock_system();
@@ -284,7 +295,7 @@ sw_status sw_model_load(const char *path, const char *name, int64_t version, con
     sw_status status = sw_bundle_load(path, &model->bundle, err);
     if (!status) {
         model->name = sw_xstrdup(name ? name : model->bundle->name);
-        status = load_stages(model, options, clock, err);
+        status = load_identified(model, options, clock, err);
     }
     if (status) {
         sw_model_unref(model);

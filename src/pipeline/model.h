@@ -11,7 +11,9 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 #include "pipeline/bundle.h"
+#include "pipeline/identity.h"
 #include "pipeline/step.h"
+#include "sched/cache/key.h"
 #include "sched/probe.h"
 
 struct sw_model {
@@ -32,6 +34,11 @@ struct sw_model {
     unsigned threads;       /* inside one run */
     struct sw_probe probe;  /* of the session: may requests share a run? UNTESTED without options.trial */
     struct sw_plan plan;    /* how its requests are run; set by the layer above (api) before it is served */
+    struct sw_identity identity; /* with bundle->cache.enable: its files */
+    struct {
+        bool enable;                /* results are kept */
+        struct sw_cache_key scope;  /* of this load, see sched/cache/key.h */
+    } cache;                        /* set by the layer above, as plan */
     char *warmup_note;      /* why run_ns is 0 (a model may refuse all-zero inputs of size 1), or NULL */
     uint32_t *every_output; /* 0 .. outputs of the session - 1 */
     void *attachment;       /* of the layer above (metrics); not owned */
