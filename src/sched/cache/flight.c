@@ -91,13 +91,30 @@ struct sw_flight *sw_flights_land(struct sw_flights *flights, struct sw_flight *
     return leader->first;
 }
 
+/* Who has the earliest deadline, so that the others' are not before it; of equals who came first. */
+static struct sw_flight *take_heir(struct sw_flight *leader) {
+    struct sw_flight **found = &leader->first, *before = NULL, *before_found = NULL;
+    for (struct sw_flight **at = found; *at; before = *at, at = &(*at)->next) {
+        if ((*at)->deadline_ns && (!(*found)->deadline_ns || (*at)->deadline_ns < (*found)->deadline_ns)) {
+            found = at;
+            before_found = before;
+        }
+    }
+    struct sw_flight *heir = *found;
+    if (heir) {
+        *found = heir->next;
+        leader->last = leader->last == heir ? before_found : leader->last;
+    }
+    return heir;
+}
+
 struct sw_flight *sw_flights_pass(struct sw_flights *flights, struct sw_flight *leader) {
     struct bucket *b = bucket_of(flights, leader);
     pthread_mutex_lock(&b->lock);
-    struct sw_flight **at = place_of(b, leader), *heir = leader->first;
+    struct sw_flight **at = place_of(b, leader), *heir = take_heir(leader);
     if (heir) {
-        heir->first = heir->next;
-        heir->last = heir->first ? leader->last : NULL;
+        heir->first = leader->first;
+        heir->last = leader->last;
         heir->next = leader->next;
         *at = heir;
     } else {
