@@ -136,8 +136,10 @@ def nginx(answer, folder):
 
 
 def wrk(url, body_file, connections, seconds, content_type="application/json", header_length=None, threads=None,
-        delay_ms=None, paths=None):
+        delay_ms=None, paths=None, zipf_keys=None, seed=1):
     env = dict(os.environ, BODY_FILE=str(body_file), CONTENT_TYPE=content_type)
+    if zipf_keys:
+        env.update(ZIPF_KEYS=str(zipf_keys), SEED=str(seed))
     if paths:
         env["PATHS"] = ",".join(paths)
     if delay_ms is not None:
