@@ -68,7 +68,7 @@ interop: setup-build-test ## tests with clients of others, as far as they are in
 
 bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-process loop: see bench/README.md
 	$(AGAIN) build
-	@for script in serving batching overload fairness footprint isolation swap registry_scale replicas restore starlight; do $(PYTHON) bench/$$script.py; done
+	@for script in serving batching overload fairness cache footprint isolation swap registry_scale replicas restore starlight; do $(PYTHON) bench/$$script.py; done
 
 docs: setup-build ## write the pages of docs/reference from the tables in spec/
 	@tools/docs.sh

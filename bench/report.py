@@ -9,7 +9,7 @@ import json
 from common import BUILD, ROOT
 
 COMMANDS = {"serving": "bench/serving.py", "batching": "bench/batching.py", "overload": "bench/overload.py",
-            "fairness": "bench/fairness.py", "footprint": "bench/footprint.py", "isolation": "bench/isolation.py",
+            "fairness": "bench/fairness.py", "cache": "bench/cache.py", "footprint": "bench/footprint.py", "isolation": "bench/isolation.py",
             "swap": "bench/swap.py", "registry_scale": "bench/registry_scale.py",
             "registry_scale_postgres": "bench/registry_scale.py --postgres", "replicas": "bench/replicas.py",
             "restore": "bench/restore.py", "starlight": "bench/starlight.py", "load_client": "bench/load_client.py"}
