@@ -235,7 +235,11 @@ static void on_done(struct sw_work *work, sw_status status, const struct sw_erro
         call->batched = true;
         finish_and_answer(call);
     }
-    send(call);
+}
+
+/* A worker: as above. */
+static void on_send(struct sw_work *work) {
+    send(call_of(work));
 }
 
 /* SW_HTTP_DONE: refused, and answered so. */
@@ -244,6 +248,7 @@ static enum sw_http_result submit(struct sw_api_call *call) {
     struct sw_refusal refusal;
     struct sw_work *work = &call->work;
     work->done = on_done;
+    work->send = on_send;
     work->is_gone = is_gone;
     work->deadline_ns = call->deadline_ns;
     work->priority = call->priority;

@@ -286,7 +286,7 @@ static void finish(struct sw_work *work, sw_status status, const struct sw_batch
                    const struct sw_error *err) {
     work->run_ns = report->run_ns;
     work->batch_rows = report->rows;
-    work->done(work, status, err); /* the work is the owner's again */
+    work->done(work, status, err);
 }
 
 static void run_alone(struct sw_batch_runner *runner, struct sw_work *work) {
@@ -302,6 +302,7 @@ static void run_alone(struct sw_batch_runner *runner, struct sw_work *work) {
     work->outputs = outputs;
     runner->report(runner->arg, &report);
     finish(work, report.status, &report, &err);
+    work->send(work); /* it is the owner's again */
 }
 
 /* SW_OK: all are done, and the reference to memory is dropped. Else neither. */
@@ -333,11 +334,12 @@ static sw_status run_joined(struct sw_batch_runner *runner, struct sw_work *cons
     for (size_t i = 0; i < count; i++) {
         uint64_t rows = works[i]->rows;
         sw_status status = split(works[i], memory, outputs, row, &err);
-        if (i + 1 == count) { /* after the last `done` the session may be gone, whose outputs lie there */
-            drop_memory(memory);
-        }
         finish(works[i], status, &report, &err);
         row += rows;
+    }
+    drop_memory(memory); /* after the last `send` the session may be gone, whose outputs lie there */
+    for (size_t i = 0; i < count; i++) {
+        works[i]->send(works[i]); /* it is the owner's again */
     }
     return SW_OK;
 }

@@ -113,6 +113,7 @@ static void give_up(struct sw_work *work) {
         sw_fail(&err, code, "its turn did not come in time for its deadline");
     }
     work->done(work, code, &err);
+    work->send(work);
 }
 
 /* Takes out, from works that are about to run, those nobody waits for. */
@@ -378,7 +379,7 @@ static enum crew wake_for(const struct sw_scheduler *s, const struct queue *queu
 
 sw_status sw_flow_submit(struct sw_flow *flow, struct sw_work *work, struct sw_refusal *ret, struct sw_error *err) {
     struct sw_scheduler *s = flow->scheduler;
-    SW_ASSERT(work->done && (work->task || work->session) && (unsigned)work->priority < SW_PRIORITIES);
+    SW_ASSERT(work->done && work->send && (work->task || work->session) && (unsigned)work->priority < SW_PRIORITIES);
     if (work->task) {
         work->rows = work->units = work->bytes = 0;
     }

@@ -1,8 +1,11 @@
 /* A piece of work for the scheduler: a run of a session for one request, or a task.
  *
  * It lies in its request's memory and belongs to the scheduler from sw_scheduler_submit until exactly one of these is
- * called, on a worker: `done`, for a run that ended or was given up, and for a task that was given up; or `task`. From
- * then on it is the owner's again, who may submit it anew. */
+ * called, on a worker: `done` and then `send`, for a run that ended or was given up, and for a task that was given up; or
+ * `task`. From `send` or `task` on it is the owner's again, who may submit it anew.
+ *
+ * Of a batch every `done` comes before the first `send`: answers are made while the outputs are in the cache and nobody
+ * is woken in between, and the clients of one batch, answered together, come back together. */
 #ifndef SW_SCHED_WORK_H
 #define SW_SCHED_WORK_H
 
@@ -26,6 +29,7 @@ struct sw_work {
     void (*task)(struct sw_work *work); /* NULL: a run */
     /* err: why, when status is not SW_OK; valid during the call. */
     void (*done)(struct sw_work *work, sw_status status, const struct sw_error *err);
+    void (*send)(struct sw_work *work);
     bool (*is_gone)(const struct sw_work *work); /* has the client gone? One system call; NULL: never */
     uint64_t expected_ns;                        /* of a task: how long it takes, roughly; 0: not known */
     uint64_t deadline_ns;                        /* when it is to have ended; 0: any time */

@@ -11,7 +11,7 @@ struct request {
     uint32_t wanted[2];
     sw_status status;
     char message[64];
-    int done;
+    int done, sent;
 };
 
 static struct session session;
@@ -28,18 +28,28 @@ static void note_report(void *arg, const struct sw_batch_report *report) {
 /* Of a batch whose requests are all answered and forgotten as soon as the last one is done; NULL: of none. */
 static struct request *forgotten;
 static size_t forgotten_count;
+static size_t unsent, most_unsent; /* done, but not sent: now, and at most */
 
 static void note_done(struct sw_work *work, sw_status status, const struct sw_error *err) {
     struct request *r = (struct request *)work;
+    assert_int_equal(r->sent, r->done);
+    r->status = status;
+    snprintf(r->message, sizeof r->message, "%.63s", status ? err->message : "");
+    r->done++;
+    unsent++;
+    most_unsent = unsent > most_unsent ? unsent : most_unsent;
+}
+
+static void note_sent(struct sw_work *work) {
+    struct request *r = (struct request *)work;
+    assert_int_equal(++r->sent, r->done);
+    unsent--;
     if (forgotten && r == &forgotten[forgotten_count - 1]) {
         for (size_t i = 0; i < forgotten_count; i++) {
             sw_arena_deinit(&forgotten[i].arena);
         }
         assert_int_equal(session.alive, 0); /* the model may be unloaded now */
     }
-    r->status = status;
-    snprintf(r->message, sizeof r->message, "%.63s", status ? err->message : "");
-    r->done++;
 }
 
 /* `rows` rows of `width` numbers in each of `inputs` inputs: value, value + 1, ... */
@@ -57,6 +67,7 @@ static void request_init(struct request *r, size_t inputs, int64_t rows, int64_t
         }
     }
     r->work = (struct sw_work){.done = note_done,
+                               .send = note_sent,
                                .session = &session.base,
                                .inputs = r->inputs,
                                .input_count = inputs,
@@ -71,10 +82,11 @@ static void run(struct request *requests, size_t count) {
     for (size_t i = 0; i < count; i++) {
         works[i] = &requests[i].work;
     }
-    report_count = 0;
+    report_count = most_unsent = 0;
     sw_batch_run(&runner, works, count);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(requests[i].done, 1);
+        assert_int_equal(requests[i].sent, 1);
     }
 }
 
@@ -124,6 +136,7 @@ static void rows_come_back_to_their_requests(void **state) {
     assert_int_equal(session.rows_max, 6);
     assert_int_equal(report_count, 1);
     assert_int_equal(reports[0].requests, 3);
+    assert_int_equal(most_unsent, 3); /* all answers are made before the first is sent */
     assert_int_equal(reports[0].rows, 6);
     assert_int_equal(reports[0].units, 6);
     assert_int_equal(r[1].work.batch_rows, 6);

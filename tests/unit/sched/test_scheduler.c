@@ -60,7 +60,10 @@ static void note_done(struct sw_work *work, sw_status status, const struct sw_er
     pthread_getname_np(pthread_self(), r->thread, sizeof r->thread);
     r->status = status;
     r->answer = status ? 0 : *(const float *)work->outputs[0].data;
-    atomic_fetch_add(&r->done, 1);
+}
+
+static void note_sent(struct sw_work *work) {
+    atomic_fetch_add(&((struct request *)work)->done, 1);
 }
 
 static bool is_gone(const struct sw_work *work) {
@@ -75,6 +78,7 @@ static void request_init(struct request *r, struct sw_flow *flow, float value) {
     ((float *)r->input.data)[0] = value;
     ((float *)r->input.data)[1] = 1;
     r->work = (struct sw_work){.done = note_done,
+                               .send = note_sent,
                                .is_gone = is_gone,
                                .session = &session.base,
                                .inputs = &r->input,
@@ -103,6 +107,7 @@ static void submit(struct request *r) {
 static void wait_at_gate(struct sw_work *work) {
     pass_gate();
     work->done(work, SW_E_INTERNAL, &(struct sw_error){.message = "passed"});
+    work->send(work);
 }
 
 /* Occupies `count` workers; expected_ns decides of which crew. */
@@ -270,6 +275,7 @@ static void go_on(struct sw_work *work) {
     sw_work_measure(work);
     if (sw_flow_submit(r->flow, work, &refusal, &err)) {
         work->done(work, err.code, &err);
+        work->send(work);
     }
 }
 

@@ -25,9 +25,13 @@ static inline struct sw_flow_settings world_settings(uint64_t run_ns, uint64_t r
 static inline void world_done(struct sw_work *work, sw_status status, const struct sw_error *err) {
 }
 
+static inline void world_sent(struct sw_work *work) {
+}
+
 /* A run of `rows` rows of one shape; the session is never run. */
 static inline struct sw_work *world_work(struct session *session, struct sw_work *work, uint64_t rows) {
     *work = (struct sw_work){.done = world_done,
+                             .send = world_sent,
                              .session = &session->base,
                              .rows = rows,
                              .units = rows ? rows : 1,
