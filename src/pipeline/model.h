@@ -30,18 +30,18 @@ struct sw_model {
     uint64_t load_ns;               /* wall time of the load */
     uint64_t loaded_wall_ms;        /* when */
     size_t golden_count;
-    bool batchable;         /* dimension 0 of every input and output is free */
-    unsigned threads;       /* inside one run */
-    struct sw_probe probe;  /* of the session: may requests share a run? UNTESTED without options.trial */
-    struct sw_plan plan;    /* how its requests are run; set by the layer above (api) before it is served */
+    bool batchable;              /* dimension 0 of every input and output is free */
+    unsigned threads;            /* inside one run */
+    struct sw_probe probe;       /* of the session: may requests share a run? UNTESTED without options.trial */
+    struct sw_plan plan;         /* how its requests are run; set by the layer above (api) before it is served */
     struct sw_identity identity; /* with bundle->cache.enable: its files */
     struct {
-        bool enable;                /* results are kept */
-        struct sw_cache_key scope;  /* of this load, see sched/cache/key.h */
-    } cache;                        /* set by the layer above, as plan */
-    char *warmup_note;      /* why run_ns is 0 (a model may refuse all-zero inputs of size 1), or NULL */
-    uint32_t *every_output; /* 0 .. outputs of the session - 1 */
-    void *attachment;       /* of the layer above (metrics); not owned */
+        bool enable;               /* results are kept */
+        struct sw_cache_key scope; /* of this load, see sched/cache/key.h */
+    } cache;                       /* set by the layer above, as plan */
+    char *warmup_note;             /* why run_ns is 0 (a model may refuse all-zero inputs of size 1), or NULL */
+    uint32_t *every_output;        /* 0 .. outputs of the session - 1 */
+    void *attachment;              /* of the layer above (metrics); not owned */
     atomic_long references;
     struct sw_model *retired_next; /* of rollout/repository: links models that wait to be unloaded */
 };

@@ -69,7 +69,7 @@ static void bad_texts(void **state) {
         {"cache: true", "cache: must be a mapping, is true or false"},
         {"cache: { enable: 1 }", "cache.enable: must be true or false, is an integer"},
         {"cache: { size: 1 }", "cache.size: no such key; known here: enable, ttl"},
-        {"cache: { ttl: 60 }", "cache.ttl: must be a string, is an integer"},
+        {"cache: { ttl: 60 }", "cache.ttl: must be a string that is not empty, is an integer"},
         {"cache: { ttl: 500ms }", "cache.ttl: \"500ms\" is no duration from 1s to 720h"},
         {"cache: { ttl: 721h }", "cache.ttl: \"721h\" is no duration"},
         {"cache: { ttl: soon }", "cache.ttl: \"soon\" is no duration"},
