@@ -72,10 +72,11 @@ bool sw_redis_ask(struct sw_redis *redis, struct sw_redis_question *question) {
         return false;
     }
     question->asked_ns = redis_now(redis);
-    question->next = atomic_load(&redis->asked);
-    while (!atomic_compare_exchange_weak(&redis->asked, &question->next, question)) {
-    }
-    if (!question->next) {
+    struct sw_redis_question *top = atomic_load(&redis->asked);
+    do {
+        question->next = top;
+    } while (!atomic_compare_exchange_weak(&redis->asked, &top, question));
+    if (!top) { /* the question may have ended by now */
         wake(redis);
     }
     return true;
@@ -121,10 +122,11 @@ void sw_redis_keep(struct sw_redis *redis, struct sw_redis_entry *entry) {
         redis_entry_end(redis, entry, &redis->counters.dropped);
         return;
     }
-    entry->next = atomic_load(&redis->given);
-    while (!atomic_compare_exchange_weak(&redis->given, &entry->next, entry)) {
-    }
-    if (!entry->next) {
+    struct sw_redis_entry *top = atomic_load(&redis->given);
+    do {
+        entry->next = top;
+    } while (!atomic_compare_exchange_weak(&redis->given, &top, entry));
+    if (!top) { /* it may have been released by now */
         wake(redis);
     }
 }

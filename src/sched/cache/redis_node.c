@@ -120,6 +120,9 @@ void redis_node_fail(struct redis_node *node, enum redis_cause cause, const char
     redis->cause = cause;
     redis->map_wanted = true;
     redis_breaker_fail(&node->breaker, redis_now(redis));
+    if (!redis->cluster) { /* who is told of a miss finds the breaker open */
+        atomic_store(&redis->accepting, false);
+    }
     redis_node_stop(node, cause);
 }
 

@@ -144,7 +144,7 @@ bool redis_reader_feed(struct redis_reader *r, const char *data, size_t len) {
 /* The number of the unfinished line at the cursor: "$123\r\n", of which hiredis has read the '$'. */
 static bool announced(const char *data, size_t len, uint64_t *ret_number, size_t *ret_line) {
     const char *end = memchr(data, '\r', len < 24 ? len : 24);
-    if (!end || (size_t)(end - data) + 2 > len) {
+    if (!end || (size_t)(end - data) + 2 > len || end[1] != '\n') {
         return false;
     }
     *ret_line = (size_t)(end - data) + 2;

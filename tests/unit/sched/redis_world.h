@@ -165,11 +165,4 @@ static inline void keep(struct world *w, unsigned number, const char *value) {
     keep_bytes(w, number, value, strlen(value));
 }
 
-static inline void world_close(struct world *w) {
-    struct sw_redis_stats s = stats(w);
-    sw_redis_destroy(w->redis);
-    w->redis = NULL;
-    (void)s;
-}
-
 #endif

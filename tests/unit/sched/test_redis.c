@@ -299,6 +299,28 @@ static void a_purge_is_seen_by_the_others(void **state) {
     sw_redis_destroy(other.redis);
 }
 
+/* More than are asked for at a time. */
+static void many_models(void **state) {
+    enum { MODELS = 150 };
+    struct world *w = *state, other;
+    char name[20];
+    open_and_wait(w);
+    other_open(&other, w, 0);
+    for (unsigned i = 0; i < MODELS; i++) {
+        snprintf(name, sizeof name, "model-%u", i);
+        sw_redis_watch(other.redis, name, 0);
+        sw_redis_set_generation(w->redis, name, i + 1);
+    }
+    pthread_mutex_lock(&other.lock);
+    while (other.generations < MODELS) {
+        pthread_cond_wait(&other.changed, &other.lock);
+    }
+    pthread_mutex_unlock(&other.lock);
+    sw_redis_destroy(other.redis);
+    assert_int_equal(other.generations, MODELS);
+    assert_int_equal(w->generations, 0);
+}
+
 /* A purge while Redis is away is written when it is back; one that Redis lost is written again by who knows it. */
 static void a_purge_outlives_redis(void **state) {
     struct world *w = *state, late;
@@ -426,6 +448,7 @@ int main(void) {
         TEST(passwords),
         TEST(certificates),
         TEST(a_purge_is_seen_by_the_others),
+        TEST(many_models),
         TEST(a_purge_outlives_redis),
         TEST(it_is_killed_and_comes_back),
         TEST(it_freezes),
