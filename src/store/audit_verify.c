@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { PAGE_ROWS = 500, PAGE_BYTES = 128 << 20 /* more than the largest row that sw_audit_append takes */ };
+/* ROW_BYTES: more than the largest row that sw_audit_append takes. A page of several is kept much smaller, so that the
+ * database never waits for long between two questions of a transaction: it ends those that are idle. */
+enum { PAGE_ROWS = 500, ROW_BYTES = 128 << 20, PAGE_BYTES = 16 << 20 };
 
 struct check {
     struct sw_store *store;
@@ -57,6 +59,7 @@ static sw_status next_page(struct check *check, struct sw_rows *ret, struct sw_e
             SW_TRY(sw_store_begin(check->store, SW_TX_READ, &check->tx, err));
         }
         sw_arena_reset(&check->arena);
+        check->arena.limit = check->page_rows > 1 ? PAGE_BYTES : ROW_BYTES;
         sw_status status = read_page(check,
                                      "SELECT " SW_AUDIT_COLUMNS " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2",
                                      check->seq, check->page_rows, ret, err);
@@ -159,7 +162,7 @@ static sw_status check_head(struct check *check, struct sw_error *err) {
 sw_status sw_audit_verify(struct sw_store *store, struct sw_audit_report *ret, struct sw_error *err) {
     struct sw_audit_report report = {0};
     struct check check = {.store = store, .page_rows = PAGE_ROWS, .report = &report};
-    sw_arena_init(&check.arena, PAGE_BYTES, 1024 * 1024);
+    sw_arena_init(&check.arena, ROW_BYTES, 1024 * 1024);
     sw_status status = check_rows(&check, err);
     if (!status && !report.fault_seq) {
         status = check_head(&check, err);
