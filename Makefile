@@ -14,7 +14,7 @@ export PYTHON
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build run test unit scenario interop bench docs lint format fuzz fuzz-requests check-asan check-tsan check-fault clean
+.PHONY: help setup build run test unit scenario interop bench bench-peers docs lint format fuzz fuzz-requests check-asan check-tsan check-fault clean
 
 # Targets begin with their set-up and then call make again, so that the set-up is over, under -j too, before the rest.
 AGAIN = @$(MAKE) --no-print-directory NO_SETUP=1
@@ -69,6 +69,10 @@ interop: setup-build-test ## tests with clients of others, as far as they are in
 bench: setup-build-bench ## benchmarks, side by side with nginx and a bare in-process loop: see bench/README.md
 	$(AGAIN) build
 	@for script in serving batching overload fairness cache footprint isolation swap registry_scale replicas restore starlight; do $(PYTHON) bench/$$script.py; done
+
+bench-peers: setup-bench ## the same requests to other model servers, which pip and npm install below build/peers
+	$(AGAIN) build
+	@$(PYTHON) bench/peers/setup.py && $(PYTHON) bench/peers/run.py
 
 docs: setup-build ## write the pages of docs/reference from the tables in spec/
 	@tools/docs.sh

@@ -32,9 +32,9 @@ def free_port():
         return s.getsockname()[1]
 
 
-def test_models(folder):
-    """The deterministic models of tools/make_test_models.py."""
-    subprocess.run(["/usr/bin/python3", ROOT / "tools" / "make_test_models.py", folder], check=True,
+def test_models(folder, *names):
+    """The deterministic models of tools/make_test_models.py: all, or those named."""
+    subprocess.run(["/usr/bin/python3", ROOT / "tools" / "make_test_models.py", folder, *names], check=True,
                    stdout=subprocess.DEVNULL)
     return pathlib.Path(folder)
 
@@ -42,9 +42,9 @@ def test_models(folder):
 class Process:
     """A server started here, ended by its own pid."""
 
-    def __init__(self, argv, log, env=None):
+    def __init__(self, argv, log, env=None, **options):
         self.log = open(log, "w+")
-        self.process = subprocess.Popen([str(a) for a in argv], stdout=self.log, stderr=self.log, env=env)
+        self.process = subprocess.Popen([str(a) for a in argv], stdout=self.log, stderr=self.log, env=env, **options)
 
     def stop(self):
         if self.process.poll() is None:
