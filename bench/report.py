@@ -49,26 +49,28 @@ def extra(details):
 
 MB = 1024 * 1024
 PEERS = """
-{rounds} rounds; in each, every server in turn is started, checked (its answers must be those of Slipway within 1e-4), warmed
-up for {warmup} s, loaded by wrk with one model for {seconds} s and then the other, and ended: no other server runs beside it.
-JSON, one row a request; {mlp} connections for the small MLP, {cnn} for the CNN. All run ONNX Runtime 1.30.0 with one thread a
-run, and two workers, except Slipway, which is one process. [bench/peers](../bench/peers) has their sources and pinned
-packages. They are written for speed: no schema walks the numbers of a request. Python is Debian's, {python}; Node comes from npm.
-Load average of the machine before: {load}.
+In each round every server in turn is started, checked (its answers must be those of Slipway within 1e-4), warmed up for
+{warmup} s, loaded by wrk for {seconds} s with one model and then the other, and ended: no other server runs beside it. JSON, one row
+a request; {mlp} connections for the small MLP, {cnn} for the CNN. All run ONNX Runtime 1.30.0 with one thread a run, and two
+workers, but for Slipway, which is one process. [bench/peers](../bench/peers) has their sources and pinned packages. They are
+written for speed: no schema walks the numbers of a request. Python is Debian's, {python}; Node comes from npm. Load average of
+the machine before: {load}{caveat}.
 """
 PEERS_NOTE = """
-Memory is the proportional set size of all processes of a server, one second after its first answers and after the load.
-Start-up runs from the start of the process to its first right answer. The size is that of what goes into a container beside
-its base image, in which everything essential to Debian, apt, and what these need, is there already: for Slipway the
-stripped program, ONNX Runtime and the Debian packages it links; for Python peers Debian's Python and what pip installed, without
-pip itself; for Node peers Node and what npm installed, without ONNX Runtime for other platforms. Documentation is not counted.
+CPU is the processor time that all processes of the server take for one request. Memory is the proportional set size of them
+all, one second after the first answers and after the load. Start-up runs from the start of the process to its first right
+answer. The size is that of what goes into a container beside its base image, in which everything essential to Debian, apt,
+and what these need, is there already: for Slipway the stripped program, ONNX Runtime and the Debian packages it links; for
+Python peers Debian's Python and what pip installed, without pip itself; for Node peers Node and what npm installed, without
+ONNX Runtime for other platforms. Documentation is not counted.
 """
 
 
 def peers_row(server):
     cells = [server["title"]]
     for model in ("mlp_45", "cnn_224"):
-        cells += [f"{server[model]['per_s']:,.0f}", *(f"{server[model][p] / 1e3:.2f}" for p in ("p50_us", "p99_us"))]
+        cells += [f"{server[model]['per_s']:,.0f}", *(f"{server[model][p] / 1e3:.2f}" for p in ("p50_us", "p99_us")),
+                  f"{server[model]['cpu_ms']:.3f}"]
     size = f"{server['size_bytes'] / MB:.0f}" if server["size_bytes"] else ""
     cells += [f"{server['idle_bytes'] / MB:.0f}", f"{server['loaded_bytes'] / MB:.0f}", f"{server['start_ms']:,.0f}"]
     return f"| {' | '.join([*cells, size])} |"
@@ -78,9 +80,11 @@ def peers(details):
     """The servers side by side; the plot is written beside the page."""
     text = PEERS.format(rounds=details["rounds"], warmup=details["warmup"], seconds=details["seconds"],
                         mlp=details["connections"]["mlp_45"], cnn=details["connections"]["cnn_224"],
-                        python=details["python"], load=details["load_before"])
-    columns = ["server", "MLP requests/s", "p50 ms", "p99 ms", "CNN requests/s", "p50 ms", "p99 ms", "idle MB", "loaded MB",
-               "start ms", "size MB"]
+                        python=details["python"], load=details["load_before"],
+                        caveat="" if details["load_before"] < 1 else
+                        "; other work ran beside it, so these figures are rough")
+    columns = ["server", "MLP requests/s", "p50 ms", "p99 ms", "CPU ms", "CNN requests/s", "p50 ms", "p99 ms", "CPU ms",
+               "idle MB", "loaded MB", "start ms", "size MB"]
     return [*text.rstrip().splitlines(), "", "![Slipway beside other model servers](plots/peers.svg)", "",
             f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}",
             *map(peers_row, details["servers"].values()),

@@ -96,6 +96,17 @@ class Server(Process):
             total += int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1]) * 1024
         return total
 
+    def processor_s(self):
+        """Processor time that all processes have taken so far."""
+        ticks = 0
+        for pid in self.pids():
+            try:
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])  # user and system
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def fail(self, message):
         """Ends the benchmark, showing what the server said last."""
         self.log.flush()

@@ -82,7 +82,9 @@ def visit(name, models, folder, bodies, expected, args):
             connections = getattr(args, f"{model.split('_')[0]}_connections")
             infer = f"{server.url}/v2/models/{model}/infer"
             wrk(infer, bodies[model], connections, args.warmup)
+            begin_s = server.processor_s()
             result[model] = wrk(infer, bodies[model], connections, args.seconds)
+            result[model]["cpu_ms"] = 1e3 * (server.processor_s() - begin_s) / result[model]["requests"]
             server.check_running()
             check(server, bodies, expected, model)
         result["loaded_bytes"] = server.memory_bytes()
@@ -122,7 +124,7 @@ def row(name, visits, parts):
            "loaded_bytes": median(visits, "loaded_bytes"), "size_bytes": sum(parts.values()) if parts else None,
            "size_parts": parts}
     for model in MODELS:
-        out[model] = {key: median([v[model] for v in visits], key) for key in ("per_s", "p50_us", "p99_us")}
+        out[model] = {key: median([v[model] for v in visits], key) for key in ("per_s", "p50_us", "p99_us", "cpu_ms")}
         out[model]["range_per_s"] = spread([v[model] for v in visits], "per_s")
     return out
 
@@ -136,12 +138,12 @@ def figures_of(rows):
 def print_rows(rows, left_out):
     cells = []
     for r in rows.values():
-        times = [f"{r[m]['per_s']:,.0f}" if k == "per_s" else f"{r[m][k] / 1e3:.2f}"
-                 for m in MODELS for k in ("per_s", "p50_us", "p99_us")]
+        times = [cell for m in MODELS for cell in (f"{r[m]['per_s']:,.0f}", f"{r[m]['p50_us'] / 1e3:.2f}",
+                                                   f"{r[m]['p99_us'] / 1e3:.2f}", f"{r[m]['cpu_ms']:.3f}")]
         cells.append([r["title"], *times, f"{r['idle_bytes'] / MB:.0f}", f"{r['loaded_bytes'] / MB:.0f}",
                       f"{r['start_ms']:.0f}", f"{r['size_bytes'] / MB:.0f}" if r["size_bytes"] else "?"])
-    table(cells, ["server", "MLP req/s", "p50 ms", "p99 ms", "CNN req/s", "p50 ms", "p99 ms", "idle MB", "loaded MB",
-                  "start ms", "size MB"])
+    table(cells, ["server", "MLP req/s", "p50 ms", "p99 ms", "CPU ms", "CNN req/s", "p50 ms", "p99 ms", "CPU ms", "idle MB",
+                  "loaded MB", "start ms", "size MB"])
     for name, why in left_out.items():
         print(f"left out: {TITLES[name]}: {why}")
     print()
