@@ -98,7 +98,7 @@ def shared(model, folder):
         servers = []
         for name in ("one", "two"):
             (pathlib.Path(folder) / name).mkdir()
-            servers.append(slipway([model], pathlib.Path(folder) / name, "--set", f"cache.redis={redis.url}"))
+            servers.append(slipway([model], pathlib.Path(folder) / name, "--set", f"cache.redis={redis.addresses}"))
         text = body(folder, "KEY").read_text()
         try:
             urls = [s.url + "/v2/models/cached/infer" for s in servers]

@@ -362,10 +362,6 @@ void sw_redis_watch(struct sw_redis *redis, const char *model, uint64_t generati
     redis_watches_add(&redis->watches, model, generation);
 }
 
-void sw_redis_unwatch(struct sw_redis *redis, const char *model) {
-    redis_watches_remove(&redis->watches, model);
-}
-
 void sw_redis_set_generation(struct sw_redis *redis, const char *model, uint64_t generation) {
     redis_watches_set(&redis->watches, model, generation);
     wake(redis);

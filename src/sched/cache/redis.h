@@ -104,7 +104,6 @@ void sw_redis_keep(struct sw_redis *redis, struct sw_redis_entry *entry); /* tak
 /* Watches the generation of a model; `generation` is what the caller has now (0: never purged). Watching again is allowed
  * and changes nothing. A name of more than 255 bytes is not watched. */
 void sw_redis_watch(struct sw_redis *redis, const char *model, uint64_t generation);
-void sw_redis_unwatch(struct sw_redis *redis, const char *model);
 /* A purge: the new generation is written as soon as Redis answers, and until then whenever it does. Never blocks. */
 void sw_redis_set_generation(struct sw_redis *redis, const char *model, uint64_t generation);
 

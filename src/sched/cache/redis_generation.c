@@ -52,19 +52,6 @@ void redis_watches_add(struct redis_watches *w, const char *model, uint64_t gene
     pthread_mutex_unlock(&w->lock);
 }
 
-void redis_watches_remove(struct redis_watches *w, const char *model) {
-    pthread_mutex_lock(&w->lock);
-    struct redis_watch *watch = sw_map_remove(&w->by_model, sw_str_of(model));
-    for (size_t i = 0; watch && i < w->count; i++) {
-        if (w->list[i] == watch) {
-            memmove(&w->list[i], &w->list[i + 1], (--w->count - i) * sizeof(struct redis_watch *));
-            break;
-        }
-    }
-    sw_free(watch);
-    pthread_mutex_unlock(&w->lock);
-}
-
 void redis_watches_set(struct redis_watches *w, const char *model, uint64_t generation) {
     pthread_mutex_lock(&w->lock);
     struct redis_watch *watch = add(w, model, generation);

@@ -341,7 +341,6 @@ struct redis_watches {
 void redis_watches_init(struct redis_watches *w);
 void redis_watches_deinit(struct redis_watches *w);
 void redis_watches_add(struct redis_watches *w, const char *model, uint64_t generation);
-void redis_watches_remove(struct redis_watches *w, const char *model);
 void redis_watches_set(struct redis_watches *w, const char *model, uint64_t generation);
 void redis_watches_tick(struct sw_redis *redis, uint64_t now_ns); /* sends what is due */
 uint64_t redis_watches_due(const struct sw_redis *redis);

@@ -283,9 +283,6 @@ static void a_purge_is_seen_by_the_others(void **state) {
     struct world *w = *state, other, late;
     open_and_wait(w);
     sw_redis_watch(w->redis, "digits", 0);
-    sw_redis_watch(w->redis, "gone", 0);
-    sw_redis_unwatch(w->redis, "gone");
-    sw_redis_unwatch(w->redis, "never");
     other_open(&other, w, 0);
     sw_redis_set_generation(w->redis, "digits", UINT64_MAX);
     await_generation(&other, UINT64_MAX);
