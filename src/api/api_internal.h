@@ -111,8 +111,8 @@ SW_MUST_CHECK sw_status sw_api_read_terms(struct sw_api_call *call, struct sw_er
 
 /* ---- call.c, for cached.c */
 
-/* The outputs are there: encodes and counts; false: that failed, and so it is answered. The answer is not sent yet. */
-bool sw_api_call_answer(struct sw_api_call *call);
+/* The outputs are there: encodes (or says why that cannot be) and counts. The answer is not sent yet. */
+void sw_api_call_answer(struct sw_api_call *call);
 void sw_api_call_fail(struct sw_api_call *call, const struct sw_error *err);
 /* To the scheduler, from any thread; SW_HTTP_DONE: refused, and answered so, not sent yet. */
 enum sw_http_result sw_api_call_go_on(struct sw_api_call *call);
@@ -123,7 +123,7 @@ enum sw_api_found { SW_API_MISS, SW_API_HIT, SW_API_WAITS };
 enum sw_api_found sw_api_cached_look(struct sw_api_call *call);
 bool sw_api_cached_has(const struct sw_api_call *call, size_t run); /* are this run's outputs from the cache? */
 size_t sw_api_cached_count(const struct sw_api_call *call);         /* how many runs' are */
-void sw_api_cached_keep(struct sw_api_call *call);                  /* the model ran, the answer is encoded */
+void sw_api_cached_keep(struct sw_api_call *call);                  /* the model ran, and the call is answered */
 void sw_api_cached_fail(struct sw_api_call *call, const struct sw_error *err); /* it is to be answered with an error */
 void sw_api_cached_end(struct sw_api_call *call); /* the last before the answer is sent, whatever it is */
 /* Sets up what the bundle asks for, before the model is published. */

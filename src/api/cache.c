@@ -99,6 +99,7 @@ enum sw_http_result sw_api_cache_show(struct sw_http_exchange *x) {
     put_memory(&out, &stats);
     SW_LIT(&out, ",\"redis\":");
     put_redis(&out, &stats);
+    put_number(&out, "waiting", stats.waiting);
     SW_LIT(&out, ",\"models\":[");
     put_models(api, &out);
     SW_LIT(&out, "]}");

@@ -35,19 +35,6 @@ static struct sw_api_cached *of_flight(struct sw_flight *flight) {
 
 /* ---- what the request wants */
 
-static void read_directives(struct sw_api_cached *c, struct sw_str list) {
-    struct sw_str word;
-    while (list.data) {
-        list = sw_str_split(list, ',', &word);
-        word = sw_str_trim(word);
-        if (sw_str_ieq(word, SW_STR("no-store"))) {
-            c->reads = c->keeps = false;
-        } else if (sw_str_ieq(word, SW_STR("no-cache")) || sw_str_ieq(word, SW_STR("max-age=0"))) {
-            c->reads = false;
-        }
-    }
-}
-
 static bool make_keys(struct sw_api_cached *c) {
     const struct sw_api_call *call = c->call;
     uint64_t generation = atomic_load_explicit(&call->stats->cache->generation, memory_order_acquire);
@@ -69,9 +56,10 @@ static struct sw_api_cached *begin(struct sw_api_call *call) {
         !(c->has = sw_arena_calloc(arena, call->run_count, sizeof *c->has))) {
         return NULL;
     }
+    const struct sw_cache_control *wants = &call->x->cache_control;
     c->call = call;
-    c->reads = c->keeps = true;
-    read_directives(c, sw_http_header(call->x, "Cache-Control"));
+    c->reads = !wants->no_cache && !wants->no_store;
+    c->keeps = !wants->no_store;
     return (c->reads || c->keeps) && make_keys(c) ? c : NULL;
 }
 
@@ -224,16 +212,22 @@ void sw_api_cached_keep(struct sw_api_call *call) {
 
 /* ---- looking */
 
+/* Are these bytes a result of this model that is not too old? Then they are the run's outputs, and in memory too. */
+static bool take_over(struct sw_api_cached *c, struct sw_str bytes, struct sw_cache_value **ret) {
+    struct sw_api_call *call = c->call;
+    if (!bytes.data || sw_cache_value_parse(bytes, ret, NULL) || !give(call, 0, *ret)) {
+        return false;
+    }
+    c->has[0] = sw_cache_adopt(cache_of(call), call->stats->cache, &c->keys[0], *ret, call->model->bundle->cache.ttl_ms);
+    return c->has[0];
+}
+
 /* The thread of Redis, or the one that ends it. */
 static void on_redis_answer(struct sw_redis_question *question, struct sw_str bytes) {
     struct sw_api_cached *c = (struct sw_api_cached *)((uintptr_t)question - offsetof(struct sw_api_cached, question));
     struct sw_api_call *call = c->call;
     struct sw_cache_value *value = NULL;
-    bool found = bytes.data && !sw_cache_value_parse(bytes, &value, NULL) &&
-                 sw_cache_adopt(cache_of(call), call->stats->cache, &c->keys[0], value,
-                                call->model->bundle->cache.ttl_ms) &&
-                 give(call, 0, value);
-    if (found) {
+    if (take_over(c, bytes, &value)) {
         call->cache_result = SW_API_CACHE_HIT;
         sw_api_call_answer(call);
         land(c, value);

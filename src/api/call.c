@@ -111,7 +111,7 @@ static sw_status run_all(struct sw_api_call *call, struct sw_error *err) {
 }
 
 /* The outputs are there. */
-bool sw_api_call_answer(struct sw_api_call *call) {
+void sw_api_call_answer(struct sw_api_call *call) {
     static const char *const said[SW_API_CACHE_RESULTS] = {[SW_API_CACHE_MISS] = "miss",
                                                            [SW_API_CACHE_HIT] = "hit",
                                                            [SW_API_CACHE_SHARED] = "hit",
@@ -119,20 +119,18 @@ bool sw_api_call_answer(struct sw_api_call *call) {
     struct sw_error err;
     if (call->codec->encode(call, &err)) {
         answer_failure(call, &err);
-        return false;
+        return;
     }
     if (said[call->cache_result]) {
         sw_http_add_header(call->x, "X-Cache", said[call->cache_result]);
     }
     count(call, SW_OK);
-    return true;
 }
 
-/* The model has run. */
+/* The model has run. What cannot be encoded for this client (a text that is no UTF-8 as JSON) may be just right for others. */
 static void answer_and_keep(struct sw_api_call *call) {
-    if (sw_api_call_answer(call)) {
-        sw_api_cached_keep(call);
-    }
+    sw_api_call_answer(call);
+    sw_api_cached_keep(call);
 }
 
 static void run_and_answer(struct sw_api_call *call) {

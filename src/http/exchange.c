@@ -51,6 +51,7 @@ static void reset(struct request *r) {
     x->path = x->body = (struct sw_str){NULL, 0};
     memset(x->params, 0, sizeof x->params);
     x->timeout = x->priority = (struct sw_str){NULL, 0};
+    x->cache_control = (struct sw_cache_control){0};
     x->request_id[0] = '\0';
     x->status = 0;
     x->header_count = x->part_count = 0;

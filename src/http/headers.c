@@ -10,6 +10,7 @@ struct found {
     struct sw_str content_length, transfer_encoding, content_encoding, request_id, binary_header_length;
     struct sw_str timeout, priority;
     struct accept_encoding accept;
+    struct sw_cache_control cache_control;
     unsigned hosts, transfer_encodings, content_encodings, binary_header_lengths;
     bool length_differs, bad_name, bad_line, expects_continue;
     const char *line; /* where the next header line has to begin */
@@ -23,6 +24,17 @@ static bool is(const char *key, size_t key_len, const char *name, size_t name_le
 /* Of a header that says one thing: said twice it is none. */
 static struct sw_str once(struct sw_str before, struct sw_str value) {
     return before.data ? SW_STR("(given twice)") : value;
+}
+
+/* Said in several headers it is one list (RFC 9110, 5.3). */
+static void read_cache_control(struct sw_str list, struct sw_cache_control *ret) {
+    struct sw_str word;
+    while (list.data) {
+        list = sw_str_split(list, ',', &word);
+        word = sw_str_trim(word);
+        ret->no_store |= sw_str_ieq(word, SW_STR("no-store"));
+        ret->no_cache |= sw_str_ieq(word, SW_STR("no-cache")) || sw_str_ieq(word, SW_STR("max-age=0"));
+    }
 }
 
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *text,
@@ -52,6 +64,8 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
         found->content_encodings++;
     } else if (IS("Accept-Encoding")) {
         sw_http_accept_encoding_parse(value, &found->accept);
+    } else if (IS("Cache-Control")) {
+        read_cache_control(value, &found->cache_control);
     } else if (IS("X-Request-Id")) {
         found->request_id = value;
     } else if (IS("Inference-Header-Content-Length")) {
@@ -130,6 +144,7 @@ sw_status sw_http_headers_read(struct request *r, const char *method, const char
     r->x.binary_header_length = SIZE_MAX;
     r->x.timeout = found.timeout;
     r->x.priority = found.priority;
+    r->x.cache_control = found.cache_control;
     r->x.content_length = found.transfer_encodings ? UINT64_MAX : 0;
     r->expects_body = found.transfer_encodings > 0;
     sw_status status = read_framing(r, &found, version, err);

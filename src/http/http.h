@@ -77,6 +77,11 @@ struct sw_route {
     const void *mount;      /* what the layer above attached to this row; not used by http */
 };
 
+/* What a client wants of a cache: no result that lay there (max-age=0 is that too), and that its own is not kept. */
+struct sw_cache_control {
+    bool no_cache, no_store;
+};
+
 struct sw_http_exchange {
     /* request, read-only for handlers */
     enum sw_http_method method;
@@ -88,6 +93,7 @@ struct sw_http_exchange {
     size_t binary_header_length;              /* Inference-Header-Content-Length; SIZE_MAX when absent. When present,
                                                   body.data + it is 64-byte aligned */
     struct sw_str timeout, priority;          /* X-Timeout-Ms, X-Priority as sent; data NULL when absent */
+    struct sw_cache_control cache_control;    /* of all Cache-Control headers */
     char request_id[SW_REQUEST_ID_MAX + 1];
     uint64_t start_ns;     /* when the headers were complete */
     struct sw_arena arena; /* at most 64 MiB and 16 times body_max; when that is used up: 503 */

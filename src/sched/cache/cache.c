@@ -209,7 +209,9 @@ bool sw_cache_ask(struct sw_cache *cache, struct sw_redis_question *question) {
 }
 
 void sw_cache_look(struct sw_cache *cache, struct sw_cache_stats *ret) {
-    *ret = (struct sw_cache_stats){.has_memory = cache->memory != NULL, .has_redis = cache->redis != NULL};
+    *ret = (struct sw_cache_stats){.has_memory = cache->memory != NULL,
+                                   .has_redis = cache->redis != NULL,
+                                   .waiting = sw_flights_waiting(cache->flights)};
     if (cache->memory) {
         sw_cache_memory_look(cache->memory, &ret->memory);
     }

@@ -79,6 +79,7 @@ struct sw_cache_stats {
     struct sw_cache_memory_stats memory;
     bool has_memory, has_redis;
     struct sw_redis_stats redis;
+    size_t waiting; /* requests, for others with the same input */
 };
 void sw_cache_look(struct sw_cache *cache, struct sw_cache_stats *ret);
 

@@ -123,3 +123,18 @@ struct sw_flight *sw_flights_pass(struct sw_flights *flights, struct sw_flight *
     pthread_mutex_unlock(&b->lock);
     return heir;
 }
+
+size_t sw_flights_waiting(struct sw_flights *flights) {
+    size_t count = 0;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct bucket *b = &flights->buckets[i];
+        pthread_mutex_lock(&b->lock);
+        for (const struct sw_flight *leader = b->leaders; leader; leader = leader->next) {
+            for (const struct sw_flight *waiter = leader->first; waiter; waiter = waiter->next) {
+                count++;
+            }
+        }
+        pthread_mutex_unlock(&b->lock);
+    }
+    return count;
+}

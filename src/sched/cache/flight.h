@@ -36,5 +36,7 @@ enum sw_flight_part sw_flights_join(struct sw_flights *flights, struct sw_flight
 struct sw_flight *sw_flights_land(struct sw_flights *flights, struct sw_flight *leader);
 /* The new leader, which has the other waiters; NULL: nobody waited, and the flight is over. */
 struct sw_flight *sw_flights_pass(struct sw_flights *flights, struct sw_flight *leader);
+/* How many wait now, in all flights. */
+size_t sw_flights_waiting(struct sw_flights *flights);
 
 #endif

@@ -22,6 +22,7 @@ struct sw_repository *harness_repository;
 struct sw_api *harness_api;
 struct sw_scheduler *harness_scheduler;
 struct sw_metrics *harness_metrics;
+struct sw_cache *harness_cache;
 struct sw_monitor *harness_monitor;
 
 static struct sw_engine *engine;
@@ -114,6 +115,15 @@ static void create_monitor(const struct harness_options *o) {
     }
 }
 
+static void create_cache(const struct harness_options *o) {
+    struct sw_error err;
+    if (o->cache) {
+        struct sw_cache_options options = *o->cache;
+        options.clock = options.clock ? options.clock : sw_clock_system();
+        must(sw_cache_create(&options, &harness_cache, &err), &err);
+    }
+}
+
 void harness_start(const struct harness_options *options) {
     struct harness_options o = options ? *options : (struct harness_options){0};
     struct sw_error err;
@@ -132,6 +142,7 @@ void harness_start(const struct harness_options *options) {
     struct sw_executor *control = NULL;
     harness_registry_open(&o, folder, &model, &control);
     create_monitor(&o);
+    create_cache(&o);
     struct sw_api_options api_options = {
         .monitor = harness_monitor,
         .metrics = harness_metrics,
@@ -142,6 +153,7 @@ void harness_start(const struct harness_options *options) {
                        .max_delay_ns = 500000,
                        .queue_max = o.queue_max ? o.queue_max : 64,
                        .wait_ns_max = o.wait_ns_max},
+        .cache = harness_cache,
         .clock = sw_clock_system(),
         .engine_version = "1",
         .access_log = SW_ACCESS_LOG_ALL,
@@ -188,6 +200,8 @@ void harness_stop(void) {
     sw_scheduler_stop(harness_scheduler);
     sw_repository_destroy(harness_repository);
     sw_api_destroy(harness_api);
+    sw_cache_destroy(harness_cache);
+    harness_cache = NULL;
     sw_scheduler_destroy(harness_scheduler);
     sw_monitor_destroy(harness_monitor);
     harness_monitor = NULL;

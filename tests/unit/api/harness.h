@@ -27,6 +27,7 @@ struct harness_options {
     size_t route_count;
     bool no_monitor;   /* monitoring is switched off */
     const char *rules; /* of alerts, YAML; NULL: the default ones */
+    const struct sw_cache_options *cache; /* of results; clock NULL: the system's. NULL: none */
 };
 
 void harness_start(const struct harness_options *options);
@@ -44,6 +45,7 @@ extern struct sw_repository *harness_repository;
 extern struct sw_api *harness_api;
 extern struct sw_scheduler *harness_scheduler;
 extern struct sw_metrics *harness_metrics;
+extern struct sw_cache *harness_cache;       /* NULL: none */
 extern struct sw_monitor *harness_monitor;   /* without its threads: tests call sw_monitor_tick */
 extern struct sw_registry *harness_registry; /* NULL: none */
 /* Waits until the served models are as the registry is now. */

@@ -353,6 +353,32 @@ static void headers_said_twice(void **state) {
     client_close(&c);
 }
 
+static void what_is_wanted_of_a_cache(void **state) {
+    static const struct {
+        const char *headers;
+        bool no_cache, no_store;
+    } cases[] = {
+        {"Cache-Control: no-store\r\nCache-Control: private\r\n", false, true},
+        {"", false, false},
+        {"Cache-Control: private\r\ncache-control: x,  No-Store \r\n", false, true},
+        {"Cache-Control: max-age=0\r\n", true, false},
+        {"Cache-Control: no-cache,no-store\r\n", true, true},
+        {"Cache-Control: ,,no-cache\r\n", true, false},
+        {"Cache-Control:\r\n", false, false},
+        {"Cache-Control: no-cached, max-age=01, \"no-store\"\r\n", false, false},
+    };
+    struct client c = fixture_client(&f);
+    for (size_t i = 0; i < SW_COUNTOF(cases); i++) {
+        client_print(&c, "POST /async HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n%s\r\n", cases[i].headers);
+        fixture_wait_waiting(&f, 1);
+        assert_int_equal(f.waiting[0]->cache_control.no_cache, cases[i].no_cache);
+        assert_int_equal(f.waiting[0]->cache_control.no_store, cases[i].no_store);
+        fixture_finish(&f);
+        assert_int_equal(client_status(&c), 200);
+    }
+    client_close(&c);
+}
+
 static void clients_vanish_everywhere(void **state) {
     const char *request = "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 30000\r\n\r\n";
     char *body = sw_calloc(1, 30000);
@@ -553,6 +579,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_client_vanishes_during_an_async_handler, start, stop),
         cmocka_unit_test_setup_teardown(a_vanished_client_is_noticed, start, stop),
         cmocka_unit_test_setup_teardown(headers_said_twice, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_wanted_of_a_cache, start, stop),
         cmocka_unit_test_setup_teardown(clients_vanish_everywhere, start, stop),
         cmocka_unit_test_setup_teardown(half_closed_requests_are_ended, start, stop),
         cmocka_unit_test_setup_teardown(draining_loses_no_answer, start, stop),
