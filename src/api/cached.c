@@ -218,7 +218,8 @@ static bool take_over(struct sw_api_cached *c, struct sw_str bytes, struct sw_ca
     if (!bytes.data || sw_cache_value_parse(bytes, ret, NULL) || !give(call, 0, *ret)) {
         return false;
     }
-    c->has[0] = sw_cache_adopt(cache_of(call), call->stats->cache, &c->keys[0], *ret, call->model->bundle->cache.ttl_ms);
+    c->has[0] = sw_cache_adopt(cache_of(call), call->stats->cache, &c->keys[0], *ret,
+                               call->model->bundle->cache.ttl_ms);
     return c->has[0];
 }
 

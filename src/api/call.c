@@ -2,7 +2,7 @@
  *
  *   sw_api_call_run (I/O thread)
  *     |-- the queue is full, or the deadline cannot be kept: refused unread
- *     |-- long JSON: a task of the scheduler parses it
+ *     |-- long JSON, or a long body whose result may be kept: a task of the scheduler reads it
  *     `-- else parsed here -- go_on --+-- in the result cache (cached.c): answered here, or waits for whom it is like
  *                                     |-- quick for that many rows: run and answered here
  *                                     |-- an input step, or several runs: a task of the scheduler
@@ -20,9 +20,10 @@
 #include "api/api_internal.h"
 
 enum {
-    PARSE_INLINE_MAX = 128 << 10, /* bytes of JSON that an I/O thread parses itself: about 100 us */
-    PARSE_NS_PER_BYTE = 8,        /* roughly */
-    CLIENT_GONE = 499,            /* as others count it */
+    PARSE_INLINE_MAX = 128 << 10,  /* bytes of JSON that an I/O thread parses itself: about 100 us */
+    PARSE_NS_PER_BYTE = 8,         /* roughly */
+    DIGEST_INLINE_MAX = 512 << 10, /* bytes of a body that an I/O thread makes a result's key of: some 100 us */
+    CLIENT_GONE = 499,             /* as others count it */
 };
 
 static void release_model(void *arg) {
@@ -390,6 +391,15 @@ static size_t json_length(const struct sw_http_exchange *x) {
     return x->binary_header_length < x->body.len ? x->binary_header_length : x->body.len;
 }
 
+/* Time to read the body, when that is too long for an I/O thread; else 0. */
+static uint64_t reading_ns(const struct sw_api_call *call) {
+    size_t json = json_length(call->x), body = call->x->body.len;
+    if (json > PARSE_INLINE_MAX) {
+        return json * PARSE_NS_PER_BYTE;
+    }
+    return call->model->cache.enable && body > DIGEST_INLINE_MAX ? body : 0; /* a digest takes about 1 ns a byte */
+}
+
 sw_status sw_api_call_create(struct sw_http_exchange *x, const struct sw_api_codec *codec, struct sw_str name,
                              struct sw_str version, struct sw_api_call **ret, struct sw_error *err) {
     struct sw_api *api = sw_api_of(x);
@@ -428,12 +438,12 @@ static bool is_refused(struct sw_api_call *call) {
 }
 
 enum sw_http_result sw_api_call_run(struct sw_api_call *call) {
-    size_t length = json_length(call->x);
+    uint64_t reading = reading_ns(call);
     if (is_refused(call)) {
         return SW_HTTP_DONE;
     }
-    if (length > PARSE_INLINE_MAX) {
-        return submit_task(call, length * PARSE_NS_PER_BYTE);
+    if (reading) {
+        return submit_task(call, reading);
     }
     switch (parse(call)) {
     case PARSE_FAILED: return SW_HTTP_DONE;

@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 
+enum { MEMORY_MIN = 64 << 10 }; /* tables, and a few results */
+
 /* What may wait for Redis: more than connections would have in flight, and entries for a moment of its absence. */
 enum { QUESTIONS_MAX = 4096, ENTRIES_MAX = 4096, ENTRY_BYTES_MAX = 64 << 20 };
 
@@ -41,6 +43,11 @@ sw_status sw_cache_from_config(const struct sw_config *config, struct sw_cache *
     if (!options.bytes_max && !options.redis) {
         *ret = NULL;
         return SW_OK;
+    }
+    if (options.bytes_max && options.bytes_max < MEMORY_MIN) {
+        return sw_fail(err, SW_E_USAGE,
+                       "cache.memory: %zu bytes are too few to keep results in: at least 64KiB, or 0 for none",
+                       options.bytes_max);
     }
     sw_status status = sw_cache_create(&options, ret, err);
     if (status == SW_E_INVALID_ARGUMENT) {

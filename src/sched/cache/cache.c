@@ -101,8 +101,8 @@ sw_status sw_cache_create(const struct sw_cache_options *options, struct sw_cach
     SW_ASSERT(pthread_mutex_init(&cache->models_lock, NULL) == 0);
     cache->flights = sw_flights_create();
     if (options->bytes_max) {
-        cache->memory = sw_cache_memory_create(
-            &(struct sw_cache_memory_options){.bytes_max = options->bytes_max, .entries_max = options->entries_max});
+        cache->memory = sw_cache_memory_create(&(struct sw_cache_memory_options){
+            .bytes_max = options->bytes_max, .entries_max = options->entries_max, .value_max = options->value_max});
     }
     sw_status status = connect_redis(cache, err);
     cache->options.redis = NULL; /* the caller's */

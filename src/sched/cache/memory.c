@@ -8,6 +8,7 @@
 #include "sched/cache/ghosts.h"
 
 enum { SHARDS_DEFAULT = 16, SMALL_PART = 10, HITS_MAX = 3, BUCKETS_MIN = 64, CACHE_LINE = 64 };
+enum { SHARD_BYTES_MIN = 64 << 10, SHARD_ENTRIES_MIN = 64, ENTRY_OVERHEAD = 1024 };
 
 struct list {
     struct entry *newest, *oldest;
@@ -183,9 +184,20 @@ static void make_room(struct shard *s, uint64_t now_ns, struct entry **pile) {
 
 /* ---- life */
 
+/* As many as leave each shard large enough for what it may have to hold: it has its part of the bounds. */
+static unsigned default_shards(const struct sw_cache_memory_options *options) {
+    unsigned count = SHARDS_DEFAULT;
+    while (count > 1 && (options->bytes_max / count < SHARD_BYTES_MIN ||
+                         options->bytes_max / count / 2 < options->value_max + ENTRY_OVERHEAD ||
+                         (options->entries_max && options->entries_max / count < SHARD_ENTRIES_MIN))) {
+        count /= 2;
+    }
+    return count;
+}
+
 static bool shard_init(struct shard *s, const struct sw_cache_memory_options *options, unsigned shards) {
     *s = (struct shard){.bytes_max = options->bytes_max / shards,
-                        .entries_max = (options->entries_max + shards - 1) / shards,
+                        .entries_max = options->entries_max / shards,
                         .bucket_count = BUCKETS_MIN};
     s->buckets = sw_xcalloc(BUCKETS_MIN, sizeof(struct entry *));
     sw_ghosts_init(&s->ghosts);
@@ -194,8 +206,8 @@ static bool shard_init(struct shard *s, const struct sw_cache_memory_options *op
 
 struct sw_cache_memory *sw_cache_memory_create(const struct sw_cache_memory_options *options) {
     struct sw_cache_memory *memory = SW_NEW(struct sw_cache_memory);
-    unsigned count = options->shards ? options->shards : SHARDS_DEFAULT;
-    SW_ASSERT((count & (count - 1)) == 0);
+    unsigned count = options->shards ? options->shards : default_shards(options);
+    SW_ASSERT((count & (count - 1)) == 0 && (!options->entries_max || options->entries_max >= count));
     memory->options = *options;
     memory->shard_mask = count - 1;
     memory->shards = sw_aligned_alloc(CACHE_LINE, count * sizeof *memory->shards);

@@ -27,7 +27,8 @@ struct sw_cache_memory;
 struct sw_cache_memory_options {
     size_t bytes_max;
     size_t entries_max; /* 0: as many as fit */
-    unsigned shards;    /* a power of two; 0: default */
+    size_t value_max;   /* the largest value that should have room, where half of bytes_max is enough for it */
+    unsigned shards;    /* a power of two; 0: 16, or fewer so that each has room for large values and many entries */
 };
 
 struct sw_cache_memory *sw_cache_memory_create(const struct sw_cache_memory_options *options);

@@ -25,8 +25,8 @@ struct harness_options {
     bool no_serving;               /* nothing follows the registry */
     const struct sw_route *routes; /* instead of the API's; NULL: those */
     size_t route_count;
-    bool no_monitor;   /* monitoring is switched off */
-    const char *rules; /* of alerts, YAML; NULL: the default ones */
+    bool no_monitor;                      /* monitoring is switched off */
+    const char *rules;                    /* of alerts, YAML; NULL: the default ones */
     const struct sw_cache_options *cache; /* of results; clock NULL: the system's. NULL: none */
 };
 

@@ -131,8 +131,9 @@ static void texts(void **state) {
     assert_answer(INFER("text"), NULL, TEXTS("0", ""), "miss", "\"shape\":[0],\"data\":[]");
     assert_answer(INFER("text"), NULL, TEXTS("0", ""), "hit", "\"shape\":[0],\"data\":[]");
     /* What cannot be written as JSON is kept all the same, for who can read it. */
-    static const char request[] = "{\"inputs\":[{\"name\":\"text\",\"shape\":[1],\"datatype\":\"BYTES\",\"parameters\":{"
-                                  "\"binary_data_size\":6}}],\"parameters\":{\"binary_data_output\":%s}}";
+    static const char request[] =
+        "{\"inputs\":[{\"name\":\"text\",\"shape\":[1],\"datatype\":\"BYTES\",\"parameters\":{"
+        "\"binary_data_size\":6}}],\"parameters\":{\"binary_data_output\":%s}}";
     char json[256];
     snprintf(json, sizeof json, request, "false");
     assert_int_equal(send_binary(INFER("text"), json, "\2\0\0\0\xff\xfe", 6).status, 400);
@@ -254,8 +255,9 @@ static void time_ends_results(void **state) {
 
 /* ---- other versions, other files */
 
-#define CONSTANT(value) \
-    MODEL(TENSOR("x", "FP32", "[\"N\", 4]"), TENSOR("y", "FP32", "[\"N\", 1]"), "\"op\": \"constant\", \"value\": " value)
+#define CONSTANT(value)                                                         \
+    MODEL(TENSOR("x", "FP32", "[\"N\", 4]"), TENSOR("y", "FP32", "[\"N\", 1]"), \
+          "\"op\": \"constant\", \"value\": " value)
 
 static void other_files_under_the_same_version(void **state) {
     static const char request[] = ROW("4", "1,1,1,1");
@@ -355,11 +357,13 @@ static void purging(void **state) {
     assert_int_equal(kept("memory", "entries"), 0);
     assert_answer(INFER("sum"), NULL, ROW("4", "1,1,1,3"), "miss", "[6]");
     assert_answer(INFER("twin"), NULL, ROW("4", "1,1,1,3"), "miss", "[6]");
-    static const struct expectation cases[] = {
-        {"/api/v1/cache/plain", "DELETE", 404, "'plain'"},     {"/api/v1/cache/nobody", "DELETE", 404, "'nobody'"},
-        {"/api/v1/cache/%2e%2e", "DELETE", 404, "'..'"},       {"/api/v1/cache/sum", NULL, 405, ""},
-        {"/api/v1/cache/sum", "{}", 405, ""},                  {"/api/v1/cache", "{}", 405, ""},
-        {"/api/v1/cache/off", "DELETE", 404, "were ever kept"}};
+    static const struct expectation cases[] = {{"/api/v1/cache/plain", "DELETE", 404, "'plain'"},
+                                               {"/api/v1/cache/nobody", "DELETE", 404, "'nobody'"},
+                                               {"/api/v1/cache/%2e%2e", "DELETE", 404, "'..'"},
+                                               {"/api/v1/cache/sum", NULL, 405, ""},
+                                               {"/api/v1/cache/sum", "{}", 405, ""},
+                                               {"/api/v1/cache", "{}", 405, ""},
+                                               {"/api/v1/cache/off", "DELETE", 404, "were ever kept"}};
     harness_expect(cases, sizeof cases / sizeof cases[0]);
 }
 
@@ -432,7 +436,8 @@ static void switched_off(void **state) {
         {"/api/v1/cache", NULL, 503, "switched off (cache.memory is 0 and cache.redis is not set)"},
         {"/api/v1/cache", "DELETE", 503, "switched off"},
         {"/api/v1/cache/sum", "DELETE", 503, "switched off"},
-        {"/v2/models/sum/stats", NULL, 200, "\"cache_hit\":{\"count\":0,\"ns\":0},\"cache_miss\":{\"count\":0,\"ns\":0}"},
+        {"/v2/models/sum/stats", NULL, 200,
+         "\"cache_hit\":{\"count\":0,\"ns\":0},\"cache_miss\":{\"count\":0,\"ns\":0}"},
     };
     harness_expect(cases, sizeof cases / sizeof cases[0]);
     assert_null(strstr(harness_get("/metrics").body, "\nslipway_cache_"));

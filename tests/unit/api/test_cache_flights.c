@@ -10,16 +10,18 @@
 enum { VALUE_MAX = 8192 };
 
 static int setup(void **state) {
-    harness_start(&(struct harness_options){
-        .inline_ns_max = 1,
-        .workers = 1,
-        .queue_max = 4,
-        .cache = &(struct sw_cache_options){.bytes_max = 8 << 20, .value_max = VALUE_MAX}});
+    harness_start(
+        &(struct harness_options){.inline_ns_max = 1,
+                                  .workers = 1,
+                                  .queue_max = 4,
+                                  .cache = &(struct sw_cache_options){.bytes_max = 8 << 20, .value_max = VALUE_MAX}});
     harness_bundle("sum", CACHED UNBATCHED, MODEL_GATED, true);
     harness_bundle("batched", CACHED, MODEL_GATED, true);
-    harness_bundle("text", CACHED UNBATCHED,
-                   MODEL(TENSOR("text", "BYTES", "[\"N\"]"), TENSOR("same", "BYTES", "[\"N\"]"), "\"op\": \"identity\", " GATED),
-                   true);
+    harness_bundle(
+        "text", CACHED UNBATCHED,
+        MODEL(TENSOR("text", "BYTES", "[\"N\"]"), TENSOR("same", "BYTES", "[\"N\"]"), "\"op\": \"identity\", " GATED),
+        true);
+    harness_bundle("rows", CACHED, MODEL_GLOBAL, true);
     harness_bundle("other", UNBATCHED "model: model.fake.json\n", MODEL_GATED, true);
     return 0;
 }
@@ -147,7 +149,8 @@ static void everybody_gets_the_error(void **state) {
     fds[0] = begin(INFER("sum"), NULL, "666");
     wait_started();
     for (size_t i = 1; i < 4; i++) {
-        fds[i] = i == 3 ? begin_json(PREDICT("sum"), NULL, "{\"instances\":[[666]]}") : begin(INFER("sum"), NULL, "666");
+        fds[i] = i == 3 ? begin_json(PREDICT("sum"), NULL, "{\"instances\":[[666]]}")
+                        : begin(INFER("sum"), NULL, "666");
         wait_waiting(i);
     }
     open_gate();
@@ -334,6 +337,25 @@ static void a_full_queue_keeps_no_hit_out(void **state) {
     assert_answer(INFER("sum"), NULL, ROW("1", "8"), "miss", "[8]");
 }
 
+/* The key of a long body is made by a worker. */
+static void long_bodies(void **state) {
+    enum { NUMBERS = 200000 };
+    char *body = calloc(1, 512 + NUMBERS * sizeof(float)), headers[128];
+    size_t n = (size_t)snprintf(body, 512,
+                                "{\"inputs\":[{\"name\":\"x\",\"shape\":[%d],\"datatype\":\"FP32\",\"parameters\":{"
+                                "\"binary_data_size\":%zu}}]}",
+                                NUMBERS, NUMBERS * sizeof(float));
+    snprintf(headers, sizeof headers, "Inference-Header-Content-Length: %zu\r\n", n);
+    for (int i = 0; i < 2; i++) {
+        int gate = occupy();
+        int fd = harness_begin("POST", INFER("rows"), headers, body, n + NUMBERS * sizeof(float));
+        wait_queued(1);
+        release(gate);
+        assert_ends(fd, i ? "hit" : "miss", "\"data\":[200000,200000,200000,200000,200000]");
+    }
+    free(body);
+}
+
 /* ---- changes meanwhile */
 
 static void purged_while_it_runs(void **state) {
@@ -369,8 +391,9 @@ static void reloaded_while_it_runs(void **state) {
     wait_started();
     int waits = begin(path, NULL, "1");
     wait_waiting(1);
-    harness_write("reloaded/model.fake.json", MODEL(TENSOR("x", "FP32", "[\"N\", \"M\"]"), TENSOR("y", "FP32", "[\"N\", 1]"),
-                                                    "\"op\": \"constant\", \"value\": 2, \"spin_us\": 100"));
+    harness_write("reloaded/model.fake.json",
+                  MODEL(TENSOR("x", "FP32", "[\"N\", \"M\"]"), TENSOR("y", "FP32", "[\"N\", 1]"),
+                        "\"op\": \"constant\", \"value\": 2, \"spin_us\": 100"));
     reload("reloaded");
     int new = begin(path, NULL, "1");
     wait_queued(1);
@@ -410,6 +433,7 @@ int main(void) {
         cmocka_unit_test(a_leader_whose_client_goes_away),
         cmocka_unit_test(a_waiter_whose_client_goes_away),
         cmocka_unit_test(a_full_queue_keeps_no_hit_out),
+        cmocka_unit_test(long_bodies),
         cmocka_unit_test(purged_while_it_runs),
         cmocka_unit_test(reloaded_while_it_runs),
         cmocka_unit_test(stopped_while_it_runs),

@@ -131,29 +131,28 @@ static void wait_kept(size_t count) {
 
 static struct sw_clock cache_clock;
 
-#define GATED                                                                                                        \
-    MODEL(TENSOR("x", "FP32", "[\"N\", \"M\"]"), TENSOR("y", "FP32", "[\"N\", 1]"),                                  \
+#define GATED                                                                       \
+    MODEL(TENSOR("x", "FP32", "[\"N\", \"M\"]"), TENSOR("y", "FP32", "[\"N\", 1]"), \
           "\"op\": \"sum\", \"spin_us\": 100, \"wait_while\": \"../gate\", \"run_started\": \"../started\"")
 #define UNBATCHED "batching: {max_batch: 1}\n"
 
 static void start(size_t bytes_max) {
     static struct sw_redis_options options;
     sw_clock_manual_init(&cache_clock, UINT64_C(1000000000000));
-    harness_start(&(struct harness_options){.inline_ns_max = 1,
-                                            .workers = 1,
-                                            .queue_max = 2,
-                                            .cache = &(struct sw_cache_options){.bytes_max = bytes_max,
-                                                                                .value_max = 4096,
-                                                                                .redis = &options,
-                                                                                .clock = &cache_clock}});
+    harness_start(&(struct harness_options){
+        .inline_ns_max = 1,
+        .workers = 1,
+        .queue_max = 2,
+        .cache = &(struct sw_cache_options){
+            .bytes_max = bytes_max, .value_max = 4096, .redis = &options, .clock = &cache_clock}});
     harness_bundle("sum", CACHED UNBATCHED, GATED, true);
     harness_bundle("short", CACHED UNBATCHED "description: other\n", GATED, false);
     harness_write("short/bundle.yaml", "model: model.fake.json\ncache: {enable: true, ttl: 10s}\n");
     reload("short");
     harness_bundle("other", UNBATCHED "model: model.fake.json\n", GATED, true);
     harness_bundle("fixed", CACHED, MODEL_FIXED, true);
-    harness_bundle("wide", CACHED, MODEL(TENSOR("x", "FP32", "[\"N\", 1]"), TENSOR("y", "FP32", "[\"N\"]"), "\"op\": \"sum\""),
-                   true);
+    harness_bundle("wide", CACHED,
+                   MODEL(TENSOR("x", "FP32", "[\"N\", 1]"), TENSOR("y", "FP32", "[\"N\"]"), "\"op\": \"sum\""), true);
 }
 
 static int setup(void **state) {
@@ -399,8 +398,10 @@ static void purges(void **state) {
 static void what_is_shown(void **state) {
     redis.down = true;
     static const struct expectation cases[] = {
-        {"/health", NULL, 200, "\"degraded\":[{\"part\":\"result cache\",\"reason\":\"redis-1:6379: Connection refused\"}]"},
-        {"/api/v1/cache", NULL, 200, "\"redis\":{\"up\":false,\"reason\":\"redis-1:6379: Connection refused\",\"nodes\":1,"},
+        {"/health", NULL, 200,
+         "\"degraded\":[{\"part\":\"result cache\",\"reason\":\"redis-1:6379: Connection refused\"}]"},
+        {"/api/v1/cache", NULL, 200,
+         "\"redis\":{\"up\":false,\"reason\":\"redis-1:6379: Connection refused\",\"nodes\":1,"},
         {"/metrics", NULL, 200, "\nslipway_cache_redis_up 0\n"},
         {"/metrics", NULL, 200, "slipway_cache_redis_requests_total{result=\"garbage\"} 2\n"},
         {"/metrics", NULL, 200, "slipway_cache_redis_requests_total{result=\"hit\"} 3\n"},
@@ -440,5 +441,6 @@ int main(void) {
         cmocka_unit_test(nothing_in_memory),
     };
     int failed = cmocka_run_group_tests_name("api/cache redis", tests, setup, teardown);
-    return failed + cmocka_run_group_tests_name("api/cache redis alone", without_memory, setup_without_memory, teardown);
+    return failed +
+           cmocka_run_group_tests_name("api/cache redis alone", without_memory, setup_without_memory, teardown);
 }

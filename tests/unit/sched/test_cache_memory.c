@@ -135,6 +135,36 @@ static void what_is_too_large_is_refused(void **state) {
     sw_cache_memory_destroy(m);
 }
 
+/* Whatever the shards: bounds are of the whole, and what is as large as is allowed has room. */
+static void shards_do_not_show(void **state) {
+    static const size_t entries[] = {1, 10, 100, 1000, 5000};
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++) {
+        struct sw_cache_memory *m = create(16 << 20, entries[i], 0);
+        for (uint64_t n = 0; n < 10000; n++) {
+            put(m, n, 1, NULL, 0, 0);
+            assert_true(n % 100 || look(m).entries <= entries[i]);
+        }
+        assert_true(look(m).entries <= entries[i] && look(m).entries >= entries[i] * 9 / 10);
+        sw_cache_memory_destroy(m);
+    }
+    static const size_t large[] = {100, 10 << 10, 200 << 10, 480 << 10};
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
+        struct sw_cache_memory *m = sw_cache_memory_create(
+            &(struct sw_cache_memory_options){.bytes_max = 1 << 20, .value_max = large[i]});
+        put(m, i, large[i] / sizeof(double), NULL, 0, 0);
+        assert_true(has(m, i, 0));
+        assert_int_equal(look(m).refused, 0);
+        sw_cache_memory_destroy(m);
+    }
+    struct sw_cache_memory *m = create(16 << 10, 0, 0); /* tables have to have room too */
+    for (uint64_t n = 0; n < 1000; n++) {
+        put(m, n, 1, NULL, 0, 0);
+        assert_true(look(m).bytes <= 16 << 10);
+    }
+    assert_true(look(m).entries > 10);
+    sw_cache_memory_destroy(m);
+}
+
 static void owners_are_purged(void **state) {
     struct sw_cache_memory *m = create(1 << 20, 0, 0);
     int a, b;
@@ -323,6 +353,7 @@ int main(void) {
         cmocka_unit_test(expired_entries_make_room),
         cmocka_unit_test(bytes_are_bounded),
         cmocka_unit_test(what_is_too_large_is_refused),
+        cmocka_unit_test(shards_do_not_show),
         cmocka_unit_test(owners_are_purged),
         cmocka_unit_test(what_is_asked_for_once_evicts_nothing_that_is_asked_for_often),
         cmocka_unit_test(who_comes_back_is_remembered),
