@@ -41,6 +41,10 @@ void sw_hasher_discard(struct sw_hasher *hasher);                       /* frees
 /* Of a regular file (a link is refused), read in pieces. */
 SW_MUST_CHECK sw_status sw_digest_file(const char *path, struct sw_digest *ret, uint64_t *ret_size,
                                        struct sw_error *err);
+/* Of an open file from its begin, without moving its offset; *ret_size is what was read. */
+SW_MUST_CHECK sw_status sw_digest_fd(int fd, const char *name, struct sw_digest *ret, uint64_t *ret_size,
+                                     struct sw_error *err);
+bool sw_digest_eq(const struct sw_digest *a, const struct sw_digest *b);
 
 struct sw_blob {
     struct sw_digest digest;

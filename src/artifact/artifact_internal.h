@@ -76,13 +76,9 @@ sw_status sw_artifacts_note(struct sw_artifacts *artifacts, sw_status status, co
 
 /* ---- digest.c */
 
-/* Of an open file from its begin, without moving its offset; *ret_size is what was read. */
-SW_MUST_CHECK sw_status sw_digest_fd(int fd, const char *name, struct sw_digest *ret, uint64_t *ret_size,
-                                     struct sw_error *err);
 /* Adds the first `size` bytes of fd to the hasher. SW_E_IO when the file is shorter. */
 SW_MUST_CHECK sw_status sw_hasher_update_fd(struct sw_hasher *hasher, int fd, uint64_t size, const char *name,
                                             struct sw_error *err);
-bool sw_digest_eq(const struct sw_digest *a, const struct sw_digest *b);
 
 /* ---- folder.c */
 

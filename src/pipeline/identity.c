@@ -2,8 +2,10 @@
 #include "pipeline/identity.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fts.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int by_name(const FTSENT **a, const FTSENT **b) {
     return strcmp((*a)->fts_name, (*b)->fts_name);
@@ -26,7 +28,13 @@ static void add_state(struct sw_hasher *hasher, const char *path, const struct s
 static sw_status add_file(struct sw_hasher *hasher, const char *inner, const char *path, struct sw_error *err) {
     struct sw_digest digest;
     uint64_t size;
-    SW_TRY(sw_digest_file(path, &digest, &size, err));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a link is followed, as loading does */
+    if (fd < 0) {
+        return sw_fail(err, SW_E_IO, "cannot open %s: %s", path, strerror(errno));
+    }
+    sw_status status = sw_digest_fd(fd, path, &digest, &size, err);
+    close(fd);
+    SW_TRY(status);
     add_text(hasher, inner);
     sw_hasher_update(hasher, &size, sizeof size);
     sw_hasher_update(hasher, digest.hex, SW_DIGEST_HEX);

@@ -337,6 +337,19 @@ static void files_that_change_while_they_are_loaded(void **state) {
     assert_answer(INFER("torn"), NULL, ROW("4", "1,1,1,1"), "miss", "\"data\":[4]");
 }
 
+/* As files come where a folder is mounted that changes at once. */
+static void linked_files(void **state) {
+    harness_bundle("linked", CACHED, MODEL_SUM, false);
+    harness_write("linked/weights", MODEL_SUM);
+    assert_int_equal(unlink(harness_path("linked/model.fake.json")), 0);
+    assert_int_equal(symlink("weights", harness_path("linked/model.fake.json")), 0);
+    reload("linked");
+    assert_answer(INFER("linked"), NULL, ROW("4", "1,1,1,1"), "miss", "\"data\":[4]");
+    harness_write("linked/weights", CONSTANT("5"));
+    reload("linked");
+    assert_answer(INFER("linked"), NULL, ROW("4", "1,1,1,1"), "miss", "\"data\":[5]");
+}
+
 /* ---- for the operator */
 
 static void purging(void **state) {
@@ -461,6 +474,7 @@ int main(void) {
         cmocka_unit_test(other_files_under_the_same_version),
         cmocka_unit_test(versions_of_the_registry),
         cmocka_unit_test(files_that_change_while_they_are_loaded),
+        cmocka_unit_test(linked_files),
         cmocka_unit_test(purging),
         cmocka_unit_test(what_is_shown),
     };

@@ -445,7 +445,7 @@ int main(void) {
         cmocka_unit_test(plain_model),       cmocka_unit_test(wanted_outputs),   cmocka_unit_test(steps_in_order),
         cmocka_unit_test(nonfinite_answers), cmocka_unit_test(warm_up_may_fail), cmocka_unit_test(faults_at_load),
         cmocka_unit_test(golden_answers),    cmocka_unit_test(golden_faults),    cmocka_unit_test(golden_pictures),
-        cmocka_unit_test(zero_inputs),       cmocka_unit_test(concurrent_runs),
+        cmocka_unit_test(trial_of_batching), cmocka_unit_test(zero_inputs),      cmocka_unit_test(concurrent_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
