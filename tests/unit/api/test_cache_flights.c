@@ -1,6 +1,8 @@
 /* Equal requests at the same time: one runs, the others wait for it, and everybody is answered whatever becomes of it.
  *
  * There is one worker, and models run while there is no file "gate": what happens when is decided by the tests. */
+#include <sys/select.h>
+
 #include "cached.h"
 
 #define GATED "\"spin_us\": 100, \"fail_on\": 666, \"wait_while\": \"../gate\", \"run_started\": \"../started\""
@@ -31,10 +33,15 @@ static int teardown(void **state) {
     return 0;
 }
 
+static bool predicts[FD_SETSIZE]; /* by descriptor: what was asked, for the record */
+
 static int begin_json(const char *path, const char *headers, const char *json) {
     char all[256];
     snprintf(all, sizeof all, JSON "%s", headers ? headers : "");
-    return harness_begin("POST", path, all, json, strlen(json));
+    int fd = harness_begin("POST", path, all, json, strlen(json));
+    assert_true(fd < FD_SETSIZE);
+    predicts[fd] = strstr(path, ":predict") != NULL;
+    return fd;
 }
 
 static int begin(const char *path, const char *headers, const char *number) {
@@ -44,7 +51,7 @@ static int begin(const char *path, const char *headers, const char *number) {
 }
 
 static struct answer end(int fd) {
-    return harness_end(fd, "POST", INFER("sum"));
+    return harness_end(fd, "POST", predicts[fd] ? PREDICT("sum") : INFER("sum"));
 }
 
 static void assert_ends(int fd, const char *x_cache, const char *contains) {
@@ -176,6 +183,7 @@ static void an_answer_that_cannot_be_written(void **state) {
         int n = snprintf(body, sizeof body, json, i == 1 ? "true" : "false", 0, 0, 0);
         snprintf(headers, sizeof headers, "Inference-Header-Content-Length: %d\r\n", n - 5);
         fds[i] = harness_begin("POST", INFER("text"), headers, body, (size_t)n);
+        predicts[fds[i]] = false;
         i == 0 ? wait_started() : wait_waiting(i);
     }
     open_gate();
@@ -349,6 +357,7 @@ static void long_bodies(void **state) {
     for (int i = 0; i < 2; i++) {
         int gate = occupy();
         int fd = harness_begin("POST", INFER("rows"), headers, body, n + NUMBERS * sizeof(float));
+        predicts[fd] = false;
         wait_queued(1);
         release(gate);
         assert_ends(fd, i ? "hit" : "miss", "\"data\":[200000,200000,200000,200000,200000]");
