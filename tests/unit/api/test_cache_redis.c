@@ -71,9 +71,6 @@ void sw_redis_watch(struct sw_redis *r, const char *model, uint64_t generation) 
     snprintf(redis.watched, sizeof redis.watched, "%s", model);
 }
 
-void sw_redis_unwatch(struct sw_redis *r, const char *model) {
-}
-
 void sw_redis_set_generation(struct sw_redis *r, const char *model, uint64_t generation) {
     redis.generation = generation;
 }
