@@ -10,6 +10,9 @@
 /* ROW_BYTES: more than the largest row that sw_audit_append takes. A page of several is kept much smaller, so that the
  * database never waits for long between two questions of a transaction: it ends those that are idle. */
 enum { PAGE_ROWS = 500, ROW_BYTES = 128 << 20, PAGE_BYTES = 16 << 20 };
+enum {
+    SEARCH_BYTES = 256 << 20
+}; /* hashed at most to find out where a row was before: the longer it is, the fewer places */
 
 struct check {
     struct sw_store *store;
@@ -73,16 +76,27 @@ static sw_status next_page(struct check *check, struct sw_rows *ret, struct sw_e
     }
 }
 
+static size_t texts_length(const struct sw_audit_row *row) {
+    const char *const texts[] = {row->actor,      row->action, row->object, row->reason,
+                                 row->request_id, row->before, row->after};
+    size_t length = 0;
+    for (size_t i = 0; i < SW_COUNTOF(texts); i++) {
+        length += texts[i] ? strlen(texts[i]) : 0;
+    }
+    return length;
+}
+
 /* Which number had the row when it was written? The hash before it still stands in the table, at its old place or, when
- * rows changed places, next to it. 0: none, so it was changed. */
+ * rows changed places, next to it. 0: none that was looked at, so it was changed. */
 static sw_status find_origin(struct check *check, const struct sw_audit_row *row, int64_t *ret_seq,
                              struct sw_error *err) {
     struct sw_arena keep = check->arena; /* the row lives there */
     sw_arena_init(&check->arena, keep.limit, 0);
     sw_status status = SW_OK;
     int64_t after = 0;
+    size_t tries = SEARCH_BYTES / (1 + texts_length(row)); /* at least two */
     *ret_seq = fits(row, 1, "") ? 1 : 0;
-    while (!status && !*ret_seq) {
+    while (!status && !*ret_seq && tries) {
         struct sw_rows rows = {0};
         sw_arena_reset(&check->arena);
         status = read_page(check, "SELECT seq, hash FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2", after, PAGE_ROWS,
@@ -90,7 +104,7 @@ static sw_status find_origin(struct check *check, const struct sw_audit_row *row
         for (size_t i = 0; !status && i < rows.count && !*ret_seq; i++) {
             after = sw_rows_int(&rows, i, 0);
             const int64_t candidates[] = {after + 1, after, row->seq + 1};
-            for (size_t c = 0; c < SW_COUNTOF(candidates) && !*ret_seq; c++) {
+            for (size_t c = 0; c < SW_COUNTOF(candidates) && !*ret_seq && tries; c++, tries--) {
                 *ret_seq = fits(row, candidates[c], sw_rows_text(&rows, i, 1)) ? candidates[c] : 0;
             }
         }
