@@ -150,6 +150,7 @@ static sw_status write_config(struct sw_http_exchange *x, const struct sw_model 
     SW_LIT(out, ",\"output\":");
     put_config_tensors(out, &model->outputs, max_batch > 0, false);
     sw_api_put_batching(out, model->attachment);
+    sw_buf_append_str(out, model->cache.enable ? SW_STR(",\"response_cache\":{\"enable\":true}") : SW_STR(""));
     SW_LIT(out, ",\"parameters\":{");
     struct description d = {.out = out};
     sw_api_describe_plan(model, put_description, &d);

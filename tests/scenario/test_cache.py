@@ -66,11 +66,13 @@ def test_off_by_default(client):
         assert answer.status == 200 and "X-Cache" not in answer.headers
     assert client.get("/api/v1/cache").json()["models"] == []
     assert client.get("/api/v1/cache").json()["memory"]["entries"] == 0
+    assert "response_cache" not in client.get("/v2/models/digits/config").json()
 
 
 def test_every_protocol_finds_the_same_result(start_server, plus):
     server = start_server(plus)
     with server.client() as client:
+        assert client.get("/v2/models/plus/config").json()["response_cache"] == {"enable": True}
         assert ask(client, 1, 2) == ("miss", [2, 3])
         assert ask(client, 1.0, 2) == ("hit", [2, 3])
         columns = client.post("/v1/models/plus:predict", {"inputs": {"x": [1, 2]}})

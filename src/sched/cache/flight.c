@@ -91,11 +91,16 @@ struct sw_flight *sw_flights_land(struct sw_flights *flights, struct sw_flight *
     return leader->first;
 }
 
-/* Who has the earliest deadline, so that the others' are not before it; of equals who came first. */
+/* By deadline, so that the others' are not before it; of equal deadlines by priority; of equals who came first. */
+static bool inherits_before(const struct sw_flight *a, const struct sw_flight *b) {
+    uint64_t of_a = a->deadline_ns ? a->deadline_ns : UINT64_MAX, of_b = b->deadline_ns ? b->deadline_ns : UINT64_MAX;
+    return of_a < of_b || (of_a == of_b && a->urgent && !b->urgent);
+}
+
 static struct sw_flight *take_heir(struct sw_flight *leader) {
     struct sw_flight **found = &leader->first, *before = NULL, *before_found = NULL;
     for (struct sw_flight **at = found; *at; before = *at, at = &(*at)->next) {
-        if ((*at)->deadline_ns && (!(*found)->deadline_ns || (*at)->deadline_ns < (*found)->deadline_ns)) {
+        if (inherits_before(*at, *found)) {
             found = at;
             before_found = before;
         }

@@ -5,7 +5,7 @@
  * answered in time when its leader is, and a leader that is late is given up by its own deadline.
  *
  * A leader ends its flight exactly once: land, with a result or an error that all get; or pass, when it never ran
- * (refused, late, its client gone): then the waiter with the earliest deadline leads, and the others wait for that one.
+ * (refused, late, its client gone): then the waiter with the earliest deadline leads (of equal ones, the urgent), and the others wait for that one.
  *
  * Members lie in their requests' memory; a waiter belongs to the flight until land or pass gives it back. Any thread. */
 #ifndef SW_SCHED_CACHE_FLIGHT_H

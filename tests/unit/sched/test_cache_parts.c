@@ -261,6 +261,18 @@ static void who_has_least_time_inherits(void **state) {
     sw_flights_destroy(f);
 }
 
+static void of_equal_deadlines_the_urgent_inherits(void **state) {
+    struct sw_flights *f = sw_flights_create();
+    struct sw_flight a = member(1, 0, true), normal = member(1, 0, false), urgent = member(1, 0, true);
+    assert_int_equal(sw_flights_join(f, &a), SW_FLIGHT_LEADS);
+    assert_int_equal(sw_flights_join(f, &normal), SW_FLIGHT_WAITS);
+    assert_int_equal(sw_flights_join(f, &urgent), SW_FLIGHT_WAITS);
+    assert_ptr_equal(sw_flights_pass(f, &a), &urgent);
+    assert_ptr_equal(sw_flights_pass(f, &urgent), &normal);
+    assert_null(sw_flights_pass(f, &normal));
+    sw_flights_destroy(f);
+}
+
 static void nobody_waits_who_could_be_late(void **state) {
     struct sw_flights *f = sw_flights_create();
     struct sw_flight leader = member(1, 100, false), same = leader, later = member(1, 200, false),
@@ -294,6 +306,7 @@ int main(void) {
         cmocka_unit_test(one_leads_and_the_others_wait),
         cmocka_unit_test(the_lead_is_passed_on),
         cmocka_unit_test(who_has_least_time_inherits),
+        cmocka_unit_test(of_equal_deadlines_the_urgent_inherits),
         cmocka_unit_test(nobody_waits_who_could_be_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
