@@ -150,7 +150,7 @@ void core_finish(struct core *core, const struct take *take, uint64_t now, uint6
     queue->flow->dropped[SW_DROP_GONE] += gone;
     charge(queue, (double)took_ns - (double)take->expected_ns);
     note_load(core, crew_of(queue), now, took_ns);
-    if (now > take->deadline_ns) {
+    if (now > take->due_ns) {
         flow_came_late(queue->flow, now);
     }
 }

@@ -5,7 +5,8 @@ enum {
     SCAN_MAX = 256,    /* works looked at for one batch */
     HIGH_IN_A_ROW = 8, /* takes of high priority while a normal one waits */
     RETRY_AFTER_MAX_S = 60,
-    BAD_PACE = 4, /* times what runs take */
+    ANSWER_PART = 8, /* this part of a deadline is for what comes after the run: encoding, sending, and the way back */
+    BAD_PACE = 4,    /* times what runs take */
 };
 #define WINDOW_MIN_NS UINT64_C(50000000) /* of the peak of clients */
 #define LOAD_MIN 0.5                     /* of a crew: below it, no batch waits for more */
@@ -218,14 +219,19 @@ static void note_gap(struct queue *queue, uint64_t now) {
     queue->last_ns = now;
 }
 
+static uint64_t due_ns(const struct sw_work *work, uint64_t now) {
+    uint64_t deadline = work->deadline_ns;
+    return !deadline ? UINT64_MAX : deadline > now ? deadline - (deadline - now) / ANSWER_PART : deadline;
+}
+
 /* In a crowd a work has to begin so early that it can end in time: a run that comes too late only takes from others. Half
  * of its time is always left to it, should the expected time be wrong. */
 static uint64_t latest_start(const struct queue *queue, const struct sw_work *work, uint64_t now) {
     if (work->deadline_ns <= now || queue->waiting == 0) {
         return work->deadline_ns;
     }
-    uint64_t run = typical_run_ns(queue->flow), half = (work->deadline_ns - now) / 2;
-    return work->deadline_ns - (run < half ? run : half);
+    uint64_t run = typical_run_ns(queue->flow), half = (work->due_ns - now) / 2;
+    return work->due_ns - (run < half ? run : half);
 }
 
 static void set_give_up(const struct queue *queue, struct sw_work *work, uint64_t now) {
@@ -245,6 +251,7 @@ void queue_push(struct queue *queue, struct sw_work *work, uint64_t now) {
         work->queue_ns = 0;
         work->drop = SW_DROP_NONE;
     }
+    work->due_ns = due_ns(work, now);
     set_give_up(queue, work, now);
     work->queued_ns = now;
     if (!work->task) {
@@ -406,12 +413,11 @@ void queue_take(struct queue *queue, uint64_t now, unsigned free, struct take *r
     if (first->rows < rows && first->bytes <= SW_BATCH_BYTES_MAX) {
         fill_batch(queue, rows, now, ret);
     }
-    ret->deadline_ns = UINT64_MAX;
+    ret->due_ns = UINT64_MAX;
     for (size_t i = 0; i < ret->count; i++) {
         const struct sw_work *work = ret->works[i];
         units += work->units;
-        ret->deadline_ns = work->deadline_ns && work->deadline_ns < ret->deadline_ns ? work->deadline_ns
-                                                                                     : ret->deadline_ns;
+        ret->due_ns = work->due_ns < ret->due_ns ? work->due_ns : ret->due_ns;
     }
     ret->expected_ns = ret->is_task ? first->expected_ns : flow_run_ns(queue->flow, units);
     note_pace(queue, waited, ret->count, now);

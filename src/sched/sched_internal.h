@@ -83,7 +83,7 @@ struct take {
     bool is_task;
     size_t count;
     uint64_t expected_ns; /* charged already */
-    uint64_t deadline_ns; /* the earliest; UINT64_MAX: none */
+    uint64_t due_ns;      /* the earliest of its works; UINT64_MAX: none */
     struct sw_work *works[SW_BATCH_REQUESTS_MAX];
 };
 

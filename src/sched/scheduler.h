@@ -17,8 +17,9 @@
  * less and of which one rests while there is short work: it uses what cores are free and never keeps a short run waiting.
  *
  * Admission. A request is refused at once when queue_max wait, or when it would wait longer than wait_ns_max or than its
- * deadline leaves, by the pace at which the queue has been moving. Should admitted requests still come too late, the
- * estimate was too good: the part of a deadline that may be spent waiting is lowered with every such request and grows
+ * deadline leaves, by the pace at which the queue has been moving. A run is to end when seven eighths of the time to the
+ * deadline have passed: the rest is for the answer and its way. Should admitted requests still end later, the estimate
+ * was too good: the part of a deadline that may be spent waiting is lowered with every such request and grows
  * back slowly (additive increase, multiplicative decrease). That keeps the queue short under any overload, in order of
  * arrival; newest-first was not chosen because it lets the oldest requests, which have waited most, wait in vain.
  *

@@ -63,6 +63,8 @@ struct sw_work {
     uint64_t
         give_up_ns; /* when it is too late for its deadline, or it has waited too long (in all, over several submits): */
     enum sw_drop give_up_for;
+    uint64_t
+        due_ns; /* when its run is to have ended, so that the answer is there by the deadline; UINT64_MAX: any time */
     bool returning; /* was admitted before: set by the owner of a task that submits itself again */
 };
 
