@@ -232,6 +232,11 @@ def figure(name, value, limit, unit="", at_least=False):
     return {"figure": name, "value": value, "limit": limit, "unit": unit, "at_least": at_least, "met": met}
 
 
+def cpu_model():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        return next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), platform.machine())
+
+
 def report(name, figures, details, output=None):
     """Prints the table of figures and writes everything as JSON to build/bench/NAME.json."""
     table([[f["figure"], f"{f['value']:.3g} {f['unit']}".strip(),
@@ -240,7 +245,7 @@ def report(name, figures, details, output=None):
     path = pathlib.Path(output) if output else BUILD / "bench" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"benchmark": name, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                                "machine": {"cores": os.cpu_count(), "arch": platform.machine(),
+                                "machine": {"cores": os.cpu_count(), "cpu": cpu_model(), "arch": platform.machine(),
                                             "kernel": platform.release()},
                                 "figures": figures, "details": details}, indent=1) + "\n")
     print(f"JSON: {path}")

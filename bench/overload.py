@@ -4,8 +4,9 @@
     bench/overload.py [--rounds 5] [--seconds 5] [--deadline-ms 100] [--output FILE]
 
 The peak is what a closed loop of 64 connections gets answered within the deadline. Then requests are due at twice that rate, at
-random moments, each with X-Timeout-Ms, on so many connections that the client never waits for a free one. Peak and overload are interleaved; every figure is the median over the rounds, each
-against the peak of its own round. The same without deadlines shows what they are for.
+random moments, each with X-Timeout-Ms, on so many connections that the client never waits for a free one. Peak and overload are
+interleaved; every figure is the median over the rounds, each against the peak of its own round. The same without deadlines
+shows what they are for. The client shares the cores: what it takes to send and to read the refused half is not the server's.
 """
 import argparse
 import pathlib

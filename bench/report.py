@@ -95,7 +95,8 @@ def peers(details):
 def section(name, data):
     details = data["details"]
     rounds = f", {details['rounds']} rounds of {details['seconds']} s" if "rounds" in details else ""
-    machine = "{cores} cores, {arch}, Linux {kernel}".format(**data["machine"])
+    m = data["machine"]
+    machine = f"{m['cores']} cores, {m.get('cpu', m['arch'])}, Linux {m['kernel']}"
     lines = ["", f"## `{COMMANDS[name]}`", "", f"{data['time'][:10]}{rounds}; {machine}.", "", "| figure | measured | wanted |",
              "| --- | --- | --- |"]
     lines += [f"| {f['figure']} | {value(f)}{'' if f['met'] else ' (missed)'} | {limit(f)} |" for f in data["figures"]]
