@@ -74,8 +74,8 @@ sw_status sw_network_parse(struct sw_str text, struct sw_network *ret, struct sw
     struct sw_str head, prefix = sw_str_split(text, '/', &head);
     struct sw_network network = {.family = memchr(head.data ? head.data : "", ':', head.len) ? AF_INET6 : AF_INET};
     uint64_t bits = address_bytes(network.family) * 8, most = bits;
-    bool good = head.len > 0 && head.len < sizeof address && (!prefix.data || sw_parse_u64(prefix, &bits)) &&
-                bits <= most;
+    bool good = head.data && head.len > 0 && head.len < sizeof address &&
+                (!prefix.data || sw_parse_u64(prefix, &bits)) && bits <= most;
     if (good) {
         memcpy(address, head.data, head.len);
         address[head.len] = '\0';

@@ -108,12 +108,12 @@ struct replaced {
 static sw_status follow_locked(struct sw_repository *repository, struct job *job, const char *name, struct goal *goal,
                                struct replaced *ret, struct sw_error *err) {
     struct entry *entry = sw_map_get(&repository->entries, sw_str_of(name));
-    bool replaces = is_stand_in(entry) && !goal->deleted && goal->live;
+    bool replaces = entry && is_stand_in(entry) && !goal->deleted && goal->live;
     if (entry && !entry->managed && !entry->stands_in && !goal->deleted) {
         return sw_fail(err, SW_E_CONFLICT, "model '%s' is served from %s, which wins over the registry's", name,
                        entry->path);
     }
-    if (replaces && entry->jobs) {
+    if (entry && replaces && entry->jobs) {
         return sw_fail(err, SW_E_UNAVAILABLE, "model '%s': what stands in for it is being loaded", name);
     }
     /* Nothing of the registry's is here under this name, or nothing that would take the place of what stands in. */

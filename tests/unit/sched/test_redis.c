@@ -344,10 +344,9 @@ static void it_is_killed_and_comes_back(void **state) {
     open_and_wait(w);
     await_works(w, 1);
     control("kill");
-    AWAIT(w, s.breaker_open);
+    AWAIT(w, s.breaker_open && s.opened > 0); /* counted a moment after nothing is taken any more */
     struct question q;
     assert_false(ask(w, &q, 1));
-    assert_true(stats(w).opened > 0);
     control("start");
     await_works(w, 1);
 }
