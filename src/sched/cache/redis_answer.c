@@ -72,15 +72,16 @@ static void command_failed(struct redis_node *node, const struct redis_pending *
         redis_follow(node, pending, &redirect);
         return;
     }
-    redis_pending_end(redis, pending, REDIS_CAUSE_ERROR);
     if (is_for_all(error)) {
+        redis_pending_end(redis, pending, REDIS_CAUSE_ERROR);
         redis_node_fail(node, REDIS_CAUSE_ERROR, "%.*s", SW_STR_ARG(error));
         return;
     }
     redis->map_wanted |= sw_str_is(first_word(error), "CLUSTERDOWN");
     char name[REDIS_NAME_MAX];
     redis_address_name(&node->address, name);
-    redis_say(redis, "%.70s: %.*s", name, SW_STR_ARG(error));
+    redis_say(redis, "%.70s: %.*s", name, SW_STR_ARG(error)); /* the reason is there when it counts */
+    redis_pending_end(redis, pending, REDIS_CAUSE_ERROR);
 }
 
 static void on_error(struct redis_node *node, const struct redis_pending *pending, struct sw_str error) {
