@@ -36,6 +36,9 @@ import tempfile
 import threading
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a program, too
+from servers.command import Command, run_beside  # noqa: E402
+
 LIMIT_S = 60.0
 SKIPPED = 77
 DATABASE = "slipway"
@@ -210,43 +213,6 @@ class PostgresServer:
         self._guard.wait(LIMIT_S)
 
 
-def serve_control(server, control):
-    """Does what the command asks for, one word a line, until it has closed its end."""
-    for line in control.makefile("r"):
-        {"kill": server.kill, "stop": server.stop, "start": server.start, "freeze": server.freeze,
-         "thaw": server.thaw}[line.strip()]()
-        control.sendall(b"done\n")
-
-
-class Command:
-    """The command to run. SIGTERM is passed on to it, whenever it comes: an exception could come in the middle of
-    starting it, and leave it behind."""
-
-    def __init__(self, words):
-        self.words = words
-        self.process = None
-        self.ended = False
-        signal.signal(signal.SIGTERM, self._end)
-
-    def _end(self, *_):
-        self.ended = True
-        if self.process:
-            self.process.terminate()
-
-    def run(self, url, control):
-        """-> its exit code, 128 + the signal when one ended it"""
-        if self.ended:
-            return 128 + signal.SIGTERM
-        environment = {**os.environ, "SLIPWAY_TEST_POSTGRES": url,
-                       "SLIPWAY_TEST_POSTGRES_CONTROL": str(control.fileno())}
-        self.process = subprocess.Popen(self.words, env=environment, pass_fds=[control.fileno()])
-        control.close()
-        if self.ended:  # while it was being started
-            self.process.terminate()
-        code = self.process.wait()
-        return code if code >= 0 else 128 - code
-
-
 def main():
     command = sys.argv[1:]
     if command[:1] == ["--"]:
@@ -258,9 +224,9 @@ def main():
         sys.exit(SKIPPED)
     command_of_test = Command(command)
     with PostgresServer() as server:
-        ours, theirs = socket.socketpair()
-        threading.Thread(target=serve_control, args=(server, ours), daemon=True).start()
-        code = command_of_test.run(server.url, theirs)
+        does = {"kill": server.kill, "stop": server.stop, "start": server.start, "freeze": server.freeze,
+                "thaw": server.thaw}
+        code = run_beside(command_of_test, does, {"SLIPWAY_TEST_POSTGRES": server.url}, "SLIPWAY_TEST_POSTGRES_CONTROL")
     sys.exit(code)
 
 

@@ -38,6 +38,9 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a program, too
+from servers.command import Command, run_beside  # noqa: E402
+
 LIMIT_S = 60.0
 SKIPPED = 77
 MODES = ("plain", "password", "user", "tls", "cluster")
@@ -326,44 +329,6 @@ class RedisServer:
         self._guard.wait(LIMIT_S)
 
 
-def serve_control(server, control):
-    """Does what the command asks for, one line at a time, until it has closed its end."""
-    does = {"kill": server.kill, "stop": server.stop, "start": server.start, "freeze": server.freeze,
-            "thaw": server.thaw, "ask": server.ask, "moved": server.moved}
-    for line in control.makefile("r"):
-        word, *arguments = line.split()
-        does[word](*arguments)
-        control.sendall(b"done\n")
-
-
-class Command:
-    """The command to run. SIGTERM is passed on to it, whenever it comes: an exception could come in the middle of
-    starting it, and leave it behind."""
-
-    def __init__(self, words):
-        self.words = words
-        self.process = None
-        self.ended = False
-        signal.signal(signal.SIGTERM, self._end)
-
-    def _end(self, *_):
-        self.ended = True
-        if self.process:
-            self.process.terminate()
-
-    def run(self, environment, control):
-        """-> its exit code, 128 + the signal when one ended it"""
-        if self.ended:
-            return 128 + signal.SIGTERM
-        environment = {**os.environ, **environment, "SLIPWAY_TEST_REDIS_CONTROL": str(control.fileno())}
-        self.process = subprocess.Popen(self.words, env=environment, pass_fds=[control.fileno()])
-        control.close()
-        if self.ended:  # while it was being started
-            self.process.terminate()
-        code = self.process.wait()
-        return code if code >= 0 else 128 - code
-
-
 def main():
     command, mode = sys.argv[1:], "plain"
     if command[:1] == ["--mode"] and len(command) > 1:
@@ -377,9 +342,9 @@ def main():
         sys.exit(SKIPPED)
     command_of_test = Command(command)
     with RedisServer(mode) as server:
-        ours, theirs = socket.socketpair()
-        threading.Thread(target=serve_control, args=(server, ours), daemon=True).start()
-        code = command_of_test.run(server.environment, theirs)
+        does = {"kill": server.kill, "stop": server.stop, "start": server.start, "freeze": server.freeze,
+                "thaw": server.thaw, "ask": server.ask, "moved": server.moved}
+        code = run_beside(command_of_test, does, server.environment, "SLIPWAY_TEST_REDIS_CONTROL")
     sys.exit(code)
 
 
